@@ -1,0 +1,44 @@
+"""Learn and teach neural style transfer: look inside VGG-19, reconstruct, transfer."""
+
+__version__ = "0.1.0"
+
+from styletutor.images import resize_image, save_image
+from styletutor.losses import (
+    content_loss,
+    gram_matrix,
+    relative_error,
+    style_loss,
+    total_variation,
+)
+from styletutor.objective import Objective
+from styletutor.recipes import Recipe, recipes
+from styletutor.result import Result
+from styletutor.run import Run
+from styletutor.samples import load_image, sample_names
+from styletutor.transfer import reconstruct_content, reconstruct_style, transfer
+from styletutor.vgg import VGG, Layer, layer_table
+from styletutor.weights import load_vgg
+
+__all__ = [
+    "VGG",
+    "Layer",
+    "Objective",
+    "Recipe",
+    "Result",
+    "Run",
+    "content_loss",
+    "gram_matrix",
+    "layer_table",
+    "load_image",
+    "load_vgg",
+    "recipes",
+    "reconstruct_content",
+    "reconstruct_style",
+    "relative_error",
+    "resize_image",
+    "sample_names",
+    "save_image",
+    "style_loss",
+    "total_variation",
+    "transfer",
+]

@@ -1,0 +1,157 @@
+"""The optimisation core: a picture moved downhill on an objective, one evaluation per step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from styletutor.lbfgs import LBFGS
+from styletutor.objective import Objective, sum_terms
+from styletutor.vgg import check_images
+
+BOX = (0.0, 1.0)
+OPTIMISERS = ("lbfgs", "adam")
+STARTS = ("content", "noise")
+
+
+class Stop(Exception):
+    """Raise it while handling a step to end a descent early with the best picture so far."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of a descent: where it was, and what it found there.
+
+    `image` (B, 3, H, W) in [0, 1] is the picture that was evaluated and `parts` its weighted
+    losses, (B,) each, on the device: looking at them is what costs time, and only then. `best` is
+    the picture with the lowest total so far under the present weights, picture by picture, and
+    `best_parts` its losses. `objective` takes new weights: `step.objective.set_weight(…)`.
+    """
+
+    evaluation: int
+    evaluations: int
+    image: Tensor
+    parts: dict[str, Tensor]
+    best: Tensor
+    best_parts: dict[str, Tensor]
+    objective: Objective
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The terms "content", "style", "tv" (where used) and "total", summed over the batch."""
+        return {name: float(value.sum()) for name, value in sum_terms(self.parts).items()}
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in self.losses.items())
+        return f"Step({self.evaluation}/{self.evaluations}: {losses})"
+
+
+def make_start(start: str | Tensor, like: Tensor, seed: int = 0) -> Tensor:
+    """The picture to begin with: "content" (a copy of `like`), "noise" or any picture.
+
+    Noise is Gaussian about grey (mean ½, deviation ⅒), drawn on the CPU so that a seed means the
+    same on every device. The result has the shape and device of `like` (B, 3, H, W).
+    """
+    if isinstance(start, Tensor):
+        check_images(start)
+        if start.shape[1:] != like.shape[1:]:
+            size, wanted = (f"{t.shape[3]}×{t.shape[2]}" for t in (start, like))
+            raise ValueError(f"the start is {size} pixels but the result {wanted}; resize it first")
+        return start.to(like).expand_as(like).clamp(*BOX)
+    if start == "content":
+        return like.clone()
+    if start == "noise":
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(like.shape, generator=generator)
+        return (0.5 + 0.1 * noise).clamp(*BOX).to(like)
+    raise ValueError(f"unknown start {start!r}; choose {' or '.join(STARTS)}, or give a picture")
+
+
+def descend(
+    objective: Objective,
+    start: Tensor,
+    evaluations: int = 300,
+    *,
+    optimiser: str = "lbfgs",
+    learning_rate: float = 0.02,
+) -> Iterator[Step]:
+    """Yield one `Step` per evaluation (one forward and backward pass), the start's first.
+
+    `start` is (B, 3, H, W) in [0, 1] on the network's device: B pictures that are moved
+    independently of one another and kept in [0, 1]. `optimiser` is "lbfgs" (needs no learning
+    rate) or "adam" (`learning_rate` is the step in units of the pixels' range). Nothing is read
+    back from the device except the first loss. Weights that were changed between two steps count
+    from the next evaluation on; the optimiser then starts afresh from the present picture.
+
+    Raises ValueError for bad settings, or if the loss of the start is not a finite number.
+    """
+    check_settings(evaluations, optimiser, learning_rate)
+    check_images(start)
+    x, version, optimise = start.detach(), None, None
+    for evaluation in range(1, evaluations + 1):
+        if version != objective.version:
+            version, best = objective.version, None
+            optimise = _Adam(learning_rate) if optimiser == "adam" else LBFGS(box=BOX)
+        parts, gradient = _evaluate(objective, x)
+        loss = sum(parts.values())
+        if evaluation == 1 and not torch.isfinite(loss).all():
+            raise ValueError("the loss of the start is not finite; check the pictures and weights")
+        best = _Best(x, loss, parts) if best is None else best.updated(x, loss, parts)
+        yield Step(evaluation, evaluations, x, parts, best.image, best.parts, objective)
+        if version == objective.version and evaluation < evaluations:
+            x = optimise.step(x, loss, gradient)
+
+
+def check_settings(evaluations: int, optimiser: str, learning_rate: float) -> None:
+    """Raise ValueError for settings that `descend` cannot follow."""
+    if not isinstance(evaluations, int) or evaluations < 1:
+        raise ValueError(f"evaluations={evaluations}; it must be a whole number of at least 1")
+    if optimiser not in OPTIMISERS:
+        raise ValueError(f"unknown optimiser {optimiser!r}; choose {' or '.join(OPTIMISERS)}")
+    if not 0 < learning_rate < float("inf"):
+        raise ValueError(f"learning_rate={learning_rate}; it must be a finite number above 0")
+
+
+def _evaluate(objective: Objective, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        parts = objective.parts(x)
+        (gradient,) = torch.autograd.grad(sum(parts.values()).sum(), x)
+    return {name: value.detach() for name, value in parts.items()}, gradient
+
+
+@dataclass
+class _Best:
+    """The best point so far of each picture, chosen by masks so that the host never waits."""
+
+    image: Tensor
+    loss: Tensor
+    parts: dict[str, Tensor]
+
+    def updated(self, image: Tensor, loss: Tensor, parts: dict[str, Tensor]) -> _Best:
+        better = loss < self.loss  # False for NaN
+        return _Best(
+            torch.where(better.view(-1, 1, 1, 1), image, self.image),
+            torch.where(better, loss, self.loss),
+            {name: torch.where(better, value, self.parts[name]) for name, value in parts.items()},
+        )
+
+
+class _Adam:
+    """torch's Adam behind the same `step` as `LBFGS`, with the box and without NaN."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate, self.x = learning_rate, None
+
+    @torch.no_grad()
+    def step(self, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        if self.x is None:
+            self.x = x.clone()
+            self.adam = torch.optim.Adam([self.x], lr=self.learning_rate)
+        self.x.grad = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+        self.adam.step()
+        self.x.clamp_(*BOX)
+        return self.x.clone()

@@ -1,0 +1,70 @@
+"""The losses of neural style transfer, as pure functions of tensors, one value per picture.
+
+Notation of Gatys, Ecker & Bethge, "Image Style Transfer Using Convolutional Neural Networks"
+(CVPR 2016): at a layer with N channels and M = H·W positions, F is the picture's N × M feature
+matrix, P the content's, G = F Fᵀ the picture's Gram matrix and A the style's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+NORMALISATIONS = ("chw", "hw", "none")
+
+
+def gram_matrix(features: Tensor, normalise: str = "chw") -> Tensor:
+    """Gram matrix of each picture: which features occur together, wherever they are (Eq. 3).
+
+    `features` is (B, C, H, W); the result (B, C, C) is G_ij = Σ_k F_ik F_jk, summed over the
+    positions k and divided by C·H·W (`normalise="chw"`), by H·W ("hw", the mean over positions)
+    or by nothing ("none", the paper's Eq. 3). Symmetric and positive semi-definite; the pictures
+    of a batch are never mixed. Raises ValueError for another shape or normalisation.
+    """
+    if features.ndim != 4:
+        raise ValueError(f"expected features of shape (B, C, H, W), got {tuple(features.shape)}")
+    if normalise not in NORMALISATIONS:
+        raise ValueError(f"normalise={normalise!r} is unknown; choose one of {NORMALISATIONS}")
+    channels, positions = features.shape[1], features.shape[2] * features.shape[3]
+    flat = features.flatten(2)  # (B, C, H·W): a view, for channels-last features too
+    gram = flat @ flat.mT
+    return gram / {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
+
+
+def content_loss(features: Tensor, target: Tensor) -> Tensor:
+    """½ Σ (F - P)², the paper's Eq. 1. (B, C, H, W) twice (the target may have B = 1) → (B,)."""
+    return 0.5 * (features - target).square().flatten(1).sum(1)
+
+
+def style_loss(gram: Tensor, target: Tensor) -> Tensor:
+    """One layer's E = Σ (G - A)² / (4 N² M²), the paper's Eq. 4 → (B,).
+
+    Takes Gram matrices (B, C, C) that `gram_matrix` has already divided by C·H·W = N·M, which
+    also lets the style picture have a size of its own (its A is divided by its own N·M).
+    """
+    return 0.25 * (gram - target).square().flatten(1).sum(1)
+
+
+def relative_error(value: Tensor, target: Tensor) -> Tensor:
+    """Σ (value - target)² / Σ target² per picture → (B,): 0 when equal, 1 for value = 0.
+
+    The share of the target that is missing has no unit, so that one set of weights serves every
+    layer, network and picture size. Up to a factor that is fixed for a given target it is Eq. 1
+    (for features) or Eq. 4 (for Gram matrices). A target that is zero everywhere counts as 1.
+    """
+    squares = target.square().flatten(1).sum(1)
+    squares = torch.where(squares > 0, squares, torch.ones_like(squares))
+    return (value - target).square().flatten(1).sum(1) / squares
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """How rough each picture is: mean of dy² plus mean of dx² over neighbouring pixels → (B,).
+
+    The squared form (β = 2) of Mahendran & Vedaldi, "Understanding Deep Image Representations by
+    Inverting Them" (CVPR 2015), Eq. 5, as a mean so that it does not grow with the size. Zero for
+    a flat picture, 2 for a checkerboard of single pixels 0 and 1.
+    """
+    rows = (images[:, :, 1:] - images[:, :, :-1]).square().flatten(1)
+    columns = (images[:, :, :, 1:] - images[:, :, :, :-1]).square().flatten(1)
+    zero = images.new_zeros(len(images))
+    return sum((d.mean(1) for d in (rows, columns) if d.shape[1]), zero)

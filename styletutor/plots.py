@@ -1,0 +1,158 @@
+"""Figures as `matplotlib.figure.Figure` objects: no pyplot, so they may be made in any thread."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from styletutor.images import to_uint8
+from styletutor.result import Result
+from styletutor.vgg import VGG
+
+LINE_STYLES = ("-", "--", ":", "-.")
+
+
+class Sheet(Figure):
+    """A Figure that a notebook shows as one compact JPEG; `alt` says in words what it shows."""
+
+    alt: str = ""
+
+    def save(self, path: str | Path) -> None:
+        """Write it to `path`, in the format of its suffix."""
+        self.savefig(path, dpi=120)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 88})
+        return {"image/jpeg": buffer.getvalue(), "text/plain": f"<figure: {self.alt}>"}
+
+
+def picture_grid(
+    pictures: Mapping[str, Tensor], columns: int | None = None, title: str = ""
+) -> Sheet:
+    """Pictures (1, 3, H, W) in [0, 1] under their captions, `columns` in a row (all, if None)."""
+    columns = min(columns or len(pictures), len(pictures))
+    rows = -(-len(pictures) // columns)
+    heights = [p.shape[-2] / p.shape[-1] for p in pictures.values()]
+    width = min(3.2, 13 / columns)
+    sheet = _sheet(columns * width, rows * (width * max(heights) + 0.35) + 0.3 * bool(title), title)
+    for place, (caption, picture) in enumerate(pictures.items(), start=1):
+        axes = sheet.add_subplot(rows, columns, place)
+        axes.imshow(to_uint8(picture), interpolation="lanczos")
+        axes.set_title(caption, fontsize=10)
+        axes.axis("off")
+    sheet.alt = f"{title + ': ' if title else ''}pictures side by side: {', '.join(pictures)}"
+    return sheet
+
+
+def side_by_side(content: Tensor, style: Tensor, result: Result) -> Sheet:
+    """Content, style and the transferred picture, with the network and the budget said."""
+    return picture_grid(
+        {"content": content, "style": style, "result": result.image}, 3, made_by(result)
+    )
+
+
+def reconstruction_grid(
+    original: Tensor, results: Mapping[str, Result], columns: int | None = None
+) -> Sheet:
+    """The original and what is left of it in each reconstruction, such as one per layer."""
+    pictures = {"original": original, **{name: r.image for name, r in results.items()}}
+    return picture_grid(pictures, columns, made_by(next(iter(results.values()))))
+
+
+def made_by(result: Result) -> str:
+    """Which network made a picture, on what it was trained, and with how many evaluations."""
+    backbone = result.backbone
+    return (
+        f"weights: {backbone['name']}, trained on {backbone['trained_on']}; "
+        f"{len(result.history)} evaluations"
+    )
+
+
+def layer_sheet(vgg: VGG, photo: Tensor, layers: Sequence[str], channels: int = 8) -> Sheet:
+    """A row per layer with its strongest channels for `photo` (1, 3, H, W), viridis, each scaled.
+
+    Strength is the mean of the absolute activation.
+    """
+    with torch.no_grad():
+        features = vgg(photo.to(vgg.device), layers)
+    sheet = _sheet(
+        1.4 * channels + 1.2, 1.55 * len(layers) * photo.shape[2] / photo.shape[3] + 0.9,
+        f"strongest channels per layer; weights: {vgg.name}, trained on {vgg.trained_on}",
+    )  # fmt: skip
+    for row, (name, maps) in enumerate(features.items()):
+        strongest = strongest_channels(maps, channels)
+        for column, channel in enumerate(strongest):
+            axes = sheet.add_subplot(len(layers), channels, row * channels + column + 1)
+            axes.imshow(maps[0, channel].cpu(), cmap="viridis", interpolation="nearest")
+            axes.set_title(f"channel {channel}", fontsize=7, pad=2)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if column == 0:
+                height, width = maps.shape[2:]
+                axes.set_ylabel(f"{name}\n{width}×{height}", fontsize=9)
+    sheet.alt = f"activations of the {channels} strongest channels at {', '.join(layers)}"
+    return sheet
+
+
+def strongest_channels(features: Tensor, count: int) -> list[int]:
+    """Indices of the `count` channels of (1, C, H, W) with the largest mean absolute activation."""
+    strength = features[0].abs().mean((1, 2))
+    return strength.topk(min(count, len(strength))).indices.tolist()
+
+
+def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
+    """Gram matrices (1, C, C) as heat maps with a shared scale per figure, viridis."""
+    sheet = _sheet(3.6 * len(grams), 3.6 + 0.3 * bool(title), title)
+    top = max(float(gram.max()) for gram in grams.values())
+    for place, (caption, gram) in enumerate(grams.items(), start=1):
+        axes = sheet.add_subplot(1, len(grams), place)
+        shown = axes.imshow(
+            gram[0].cpu(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest"
+        )
+        axes.set_title(caption, fontsize=10)
+        axes.set_xlabel("channel")
+        axes.set_ylabel("channel" if place == 1 else "")
+        sheet.colorbar(shown, ax=axes, shrink=0.75)
+    sheet.alt = f"Gram matrices as heat maps: {', '.join(grams)}"
+    return sheet
+
+
+def loss_curves(result: Result) -> Sheet:
+    """Weighted losses against evaluations on a logarithmic scale: by term, and by layer."""
+    sheet = _sheet(10, 3.6, made_by(result))
+    terms = [n for n in result.history[0] if n not in ("evaluation", "parts")]
+    parts = list(result.history[0]["parts"])
+    rows = [
+        ("by term", terms, lambda row, n: row[n]),
+        ("by layer", parts, lambda row, n: row["parts"][n]),
+    ]
+    for place, (caption, names, read) in enumerate(rows, start=1):
+        axes = sheet.add_subplot(1, 2, place)
+        colours = colormaps["viridis"](torch.linspace(0, 0.85, len(names)).numpy())
+        for name, colour, style in zip(names, colours, cycle(LINE_STYLES), strict=False):
+            values = [read(row, name) or float("nan") for row in result.history if name in names]
+            axes.plot(range(1, len(values) + 1), values, style, color=colour, label=name)
+        axes.set_yscale("log")
+        axes.set_xlabel("evaluation")
+        axes.set_ylabel("weighted loss")
+        axes.set_title(caption, fontsize=10)
+        axes.legend(fontsize=7)
+        axes.grid(alpha=0.3)
+    sheet.alt = "weighted losses against evaluations, by term and by layer, on a logarithmic scale"
+    return sheet
+
+
+def _sheet(width: float, height: float, title: str) -> Sheet:
+    sheet = Sheet(figsize=(width, height), layout="constrained")
+    if title:
+        sheet.suptitle(title, fontsize=10)
+    return sheet

@@ -1,0 +1,36 @@
+"""A network small enough for float64 oracles, and pictures for it."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from styletutor.vgg import VGG, layer_table
+
+WIDTHS = (4, 5, 6, 7, 8)
+
+
+def make_tiny_vgg(seed: int = 0, pooling: str = "avg", **about: str) -> VGG:
+    generator = torch.Generator().manual_seed(seed)
+    parameters, channels = {}, 3
+    for layer in layer_table(WIDTHS):
+        if layer.kind == "conv":
+            weight = torch.randn(layer.channels, channels, 3, 3, generator=generator)
+            bias = 0.1 * torch.randn(layer.channels, generator=generator)
+            parameters[layer.name] = (weight * (2 / (9 * channels)) ** 0.5, bias)
+            channels = layer.channels
+    about = {"name": "tiny", "trained_on": "nothing", "sha256": "0" * 64} | about
+    return VGG(parameters, pooling=pooling, **about)
+
+
+def random_pictures(*shape: int, seed: int = 0) -> Tensor:
+    """Smooth random pictures of the given (B, H, W), well inside [0, 1]."""
+    batch, height, width = shape
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(batch, 3, 5, 5, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+    return (0.1 + 0.7 * smooth + 0.1 * torch.rand(smooth.shape, generator=generator)).clamp(0, 1)
+
+
+@pytest.fixture
+def tiny_vgg() -> VGG:
+    return make_tiny_vgg()

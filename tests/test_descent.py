@@ -1,0 +1,151 @@
+"""The core: budget, starts, knobs, determinism, and both optimisers on a real small problem."""
+
+import pytest
+import torch
+from conftest import make_tiny_vgg, random_pictures
+from torch import Tensor
+
+from styletutor.descent import descend, make_start
+from styletutor.objective import Objective
+
+
+def make_objective(**changes: object) -> Objective:
+    arguments = {
+        "content": random_pictures(1, 24, 32, seed=1),
+        "styles": [random_pictures(1, 24, 32, seed=2)],
+        "content_layers": "relu2_2",
+        "style_layers": ["relu1_1", "relu3_1"],
+        "style_weight": 10.0,
+    }
+    return Objective(make_tiny_vgg(), **(arguments | changes))
+
+
+def start(batch: int = 1) -> Tensor:
+    return random_pictures(batch, 24, 32, seed=3)
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_one_step_per_evaluation_and_the_loss_falls(optimiser: str) -> None:
+    objective = make_objective()
+    calls = 0
+    original = objective.parts
+
+    def counted(images: Tensor) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        return original(images)
+
+    objective.parts = counted
+    steps = list(descend(objective, start(), 25, optimiser=optimiser))
+    assert [s.evaluation for s in steps] == list(range(1, 26))
+    assert calls == 25
+    assert torch.equal(steps[0].image, start())
+    assert steps[-1].losses["total"] < 0.5 * steps[0].losses["total"]
+    for step in steps:
+        assert step.image.min() >= 0 and step.image.max() <= 1
+        assert not step.image.requires_grad
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_reported_losses_belong_to_the_reported_picture(optimiser: str) -> None:
+    objective = make_objective(tv_weight=0.1)
+    for step in descend(objective, start(2), 6, optimiser=optimiser):
+        with torch.no_grad():
+            again, best = objective.parts(step.image), objective.parts(step.best)
+        for name, value in step.parts.items():
+            torch.testing.assert_close(value, again[name])
+            torch.testing.assert_close(step.best_parts[name], best[name])
+
+
+def test_best_is_the_best_so_far_of_each_picture() -> None:
+    totals, overshot = [], False
+    for step in descend(make_objective(), start(3), 20, optimiser="adam", learning_rate=0.3):
+        totals.append(sum(step.parts.values()))
+        overshot |= not torch.equal(step.image, step.best)
+        torch.testing.assert_close(sum(step.best_parts.values()), torch.stack(totals).min(0).values)
+    assert overshot, "so large a rate has to overshoot somewhere, or nothing was tested"
+
+
+def test_deterministic() -> None:
+    runs = [list(descend(make_objective(), start(), 15)) for _ in range(2)]
+    for first, second in zip(*runs, strict=True):
+        assert torch.equal(first.image, second.image)
+
+
+def test_a_batch_gives_what_single_runs_give() -> None:
+    """In double precision: rounding, which differs with the batch, must not be what is tested."""
+    objective = make_objective()
+    objective.vgg.double()
+    for targets in (objective.content_targets, objective.style_targets):
+        targets.update({name: t.double() for name, t in targets.items()})
+    starts = start(4).double()
+    *_, batch = descend(objective, starts, 25)
+    for b in range(4):
+        *_, single = descend(objective, starts[b : b + 1], 25)
+        torch.testing.assert_close(batch.best[b : b + 1], single.best, rtol=0, atol=1e-6)
+
+
+def test_a_knob_counts_from_the_next_evaluation() -> None:
+    objective = make_objective()
+    steps = descend(objective, start(), 12)
+    for _ in range(5):
+        before = next(steps)
+    objective.set_weight("style", 1000.0)
+    after = next(steps)
+    assert torch.equal(after.image, before.image)
+    for name in ("style relu1_1", "style relu3_1"):
+        torch.testing.assert_close(after.parts[name], 100 * before.parts[name])
+    assert torch.equal(after.best, after.image), "what was best under the old weights is not now"
+    later = list(steps)
+    assert later[-1].evaluation == 12
+    assert later[-1].losses["style"] < after.losses["style"]
+
+
+def test_starts() -> None:
+    like = random_pictures(2, 24, 32)
+    content = make_start("content", like)
+    assert torch.equal(content, like) and content is not like
+    noise = make_start("noise", like, seed=1)
+    assert torch.equal(noise, make_start("noise", like, seed=1))
+    assert not torch.equal(noise, make_start("noise", like, seed=2))
+    assert not torch.equal(noise[0], noise[1])
+    assert noise.mean().item() == pytest.approx(0.5, abs=0.01)
+    picture = random_pictures(1, 24, 32, seed=9)
+    assert torch.equal(make_start(picture, like), picture.expand_as(like))
+    with pytest.raises(ValueError, match="16×24 pixels but the result 32×24"):
+        make_start(picture[..., :16], like)
+    with pytest.raises(ValueError, match="choose content or noise"):
+        make_start("nosie", like)
+
+
+def test_not_finite_is_refused_at_the_start_and_survived_later() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        next(descend(make_objective(), torch.full((1, 3, 24, 32), float("nan")), 3))
+    objective = make_objective()
+    original, count = objective.parts, 0
+
+    def sometimes_broken(images: Tensor) -> dict[str, Tensor]:
+        nonlocal count
+        count += 1
+        factor = float("nan") if count in (4, 5) else 1.0
+        return {name: value * factor for name, value in original(images).items()}
+
+    objective.parts = sometimes_broken
+    *_, last = descend(objective, start(), 20)
+    assert torch.isfinite(last.best).all()
+    assert last.losses["total"] < 0.5 * float(sum(original(start()).values()))
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"evaluations": 0}, "evaluations=0"),
+        ({"evaluations": 2.5}, "evaluations=2.5"),
+        ({"optimiser": "sgd"}, "choose lbfgs or adam"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+    ],
+)
+def test_bad_settings(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        next(descend(make_objective(), start(), **settings))

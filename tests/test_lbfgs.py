@@ -1,0 +1,177 @@
+"""The batched L-BFGS against torch.optim.LBFGS, and what must hold for every picture of a batch."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import make_tiny_vgg, random_pictures
+from torch import Tensor
+
+from styletutor.lbfgs import LBFGS
+from styletutor.objective import Objective
+
+Function = Callable[[Tensor], Tensor]  # (B, …) → (B,)
+
+
+def ours(function: Function, start: Tensor, evaluations: int, optimiser: LBFGS) -> list[Tensor]:
+    """The losses (B,) of all evaluations."""
+    x, losses = start.clone(), []
+    for _ in range(evaluations):
+        x = x.detach().requires_grad_()
+        loss = function(x)
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        losses.append(loss.detach())
+        x = optimiser.step(x.detach(), loss.detach(), gradient)
+    return losses
+
+
+def torchs(function: Function, start: Tensor, evaluations: int, history: int) -> list[Tensor]:
+    x, losses = start.clone().requires_grad_(), []
+    optimiser = torch.optim.LBFGS(
+        [x], max_iter=20, history_size=history, tolerance_grad=0, tolerance_change=0
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = function(x)
+        loss.sum().backward()
+        x.grad = x.grad.contiguous()
+        losses.append(loss.detach())
+        return loss.sum()
+
+    while len(losses) < evaluations:
+        optimiser.step(closure)
+    return losses[:evaluations]
+
+
+def needed(losses: list[Tensor], goal: float) -> int:
+    """How many evaluations until the loss is at most `goal`."""
+    return next((i for i, loss in enumerate(losses, 1) if loss.item() <= goal), 10**9)
+
+
+def quadratic(condition: float, size: int = 40, seed: int = 0) -> tuple[Function, Tensor]:
+    """½ (x - m)ᵀ A (x - m) + 3 with the given condition number, and a start."""
+    generator = torch.Generator().manual_seed(seed)
+    q, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    a = (
+        q
+        @ torch.diag(torch.logspace(0, torch.tensor(condition).log10().item(), size).double())
+        @ q.T
+    )
+    m = torch.randn(size, generator=generator, dtype=torch.float64)
+    start = torch.randn(1, size, generator=generator, dtype=torch.float64)
+    return lambda x: 0.5 * torch.einsum("bi,ij,bj->b", x - m, a, x - m) + 3, start
+
+
+@pytest.mark.parametrize("condition", [10.0, 1000.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_same_minimum_of_a_quadratic_as_torch_without_more_work(
+    condition: float, seed: int
+) -> None:
+    function, start = quadratic(condition, seed=seed)
+    optimiser = LBFGS(history=20, max_step=1.0)
+    mine, theirs = ours(function, start, 400, optimiser), torchs(function, start, 400, 20)
+    assert min(mine).item() == pytest.approx(3, abs=1e-9)
+    goal = 3 + 1e-6 * (mine[0].item() - 3)
+    assert needed(mine, goal) <= 1.1 * needed(theirs, goal)
+
+
+def style_problem() -> tuple[Objective, Tensor]:
+    vgg = make_tiny_vgg(pooling="max")
+    objective = Objective(
+        vgg,
+        content=random_pictures(1, 32, 32, seed=1),
+        styles=[random_pictures(1, 32, 32, seed=2)],
+        content_layers="relu3_1",
+        style_layers=["relu1_1", "relu2_1"],
+        style_weight=10.0,
+    )
+    return objective, random_pictures(1, 32, 32, seed=3)
+
+
+def test_no_more_work_than_torch_on_a_small_network() -> None:
+    """torch's first step is tiny for a loss of order 1, so it gets the loss times 1,000."""
+    objective, start = style_problem()
+    mine = ours(lambda x: objective(x)["total"], start, 150, LBFGS(history=12))
+    theirs = torchs(lambda x: 1e3 * objective(x)["total"], start, 150, 12)
+    goal = max(min(mine).item(), min(theirs).item() / 1e3) * 1.01  # the better one may go on
+    assert needed(mine, goal) <= 1.1 * needed([loss / 1e3 for loss in theirs], goal)
+    assert min(mine).item() <= 1.05 * min(theirs).item() / 1e3
+
+
+@pytest.mark.parametrize("box", [None, (0.0, 1.0)])
+def test_a_batch_gives_what_single_runs_give(box: tuple[float, float] | None) -> None:
+    """In float64, where rounding cannot grow into a difference within these evaluations."""
+    parts = [quadratic(c, seed=s) for s, c in enumerate((5.0, 50.0, 500.0, 20.0))]
+    start = torch.cat([s for _, s in parts]).clamp(0, 1)
+    functions = [f for f, _ in parts]
+
+    def together(x: Tensor) -> Tensor:
+        return torch.cat([f(x[b : b + 1]) for b, f in enumerate(functions)])
+
+    batch = ours(together, start, 40, LBFGS(box=box))
+    for b, function in enumerate(functions):
+        single = ours(function, start[b : b + 1], 40, LBFGS(box=box))
+        torch.testing.assert_close(
+            torch.stack(batch)[:, b], torch.stack(single)[:, 0], rtol=1e-6, atol=1e-9
+        )
+
+
+def test_the_box_is_kept_and_its_minimum_found() -> None:
+    """There the gradient is zero where free, and pushes outwards elsewhere."""
+    function, start = quadratic(50.0)
+    optimiser, x = LBFGS(box=(0.0, 1.0), max_step=1.0), start.clamp(0, 1)
+    for _ in range(200):
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(x).sum(), x)
+        assert x.min() >= 0 and x.max() <= 1
+        last = x.detach()
+        x = optimiser.step(last, function(last), gradient)
+    assert (last == 0).any() and (last == 1).any(), "the problem has to touch both bounds"
+    free = (last > 0) & (last < 1)
+    assert gradient[free].abs().max() < 1e-5
+    assert (gradient[last == 0] >= 0).all() and (gradient[last == 1] <= 0).all()
+
+
+def test_steps_have_a_length_in_pixels_whatever_the_scale_of_the_loss() -> None:
+    for scale in (1e-8, 1.0, 1e8):
+        x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        step = LBFGS(first_step=0.02).step(x, torch.ones(2), scale * (x - 0.5)) - x
+        torch.testing.assert_close(step.square().mean((1, 2, 3)).sqrt(), torch.full((2,), 0.02))
+
+
+@pytest.mark.parametrize("trouble", [float("nan"), float("inf"), 1e9])
+def test_one_picture_in_trouble_goes_back_and_leaves_the_others_alone(trouble: float) -> None:
+    function, start = quadratic(20.0)
+    start, spoilt = start.repeat(3, 1), {10, 11, 25}
+    optimiser, calm = LBFGS(), LBFGS()
+    x, y = start.clone(), start.clone()
+    for evaluation in range(120):
+        points = [p.detach().requires_grad_() for p in (x, y)]
+        losses = [function(p) for p in points]
+        gradients = [
+            torch.autograd.grad(f.sum(), p)[0] for f, p in zip(losses, points, strict=True)
+        ]
+        loss, gradient = losses[0].detach().clone(), gradients[0].clone()
+        if evaluation in spoilt:
+            loss[1] = trouble
+            gradient[1] = trouble
+        before = x.detach()
+        x = optimiser.step(before, loss, gradient)
+        y = calm.step(y.detach(), losses[1].detach(), gradients[1])
+        assert torch.isfinite(x).all()
+        assert torch.equal(x[[0, 2]], y[[0, 2]])
+    assert function(x)[1].item() == pytest.approx(3, abs=1e-3)
+
+
+def test_a_flat_place_is_no_trouble() -> None:
+    x = torch.full((1, 4), 0.5)
+    optimiser = LBFGS(box=(0, 1))
+    for _ in range(3):
+        x = optimiser.step(x, torch.zeros(1), torch.zeros_like(x))
+    assert torch.equal(x, torch.full((1, 4), 0.5))
+
+
+def test_history_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="history=0"):
+        LBFGS(history=0)

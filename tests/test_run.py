@@ -1,0 +1,129 @@
+"""A descent in a thread: pause, knobs, stop, errors. Waits for events, never for seconds."""
+
+import threading
+
+import pytest
+import torch
+from conftest import make_tiny_vgg, random_pictures
+
+import styletutor as st
+from styletutor.descent import Step
+
+PHOTO = random_pictures(1, 24, 32, seed=1)
+ART = random_pictures(1, 24, 32, seed=2)
+SMALL = {"content_layers": "relu2_2", "style_layers": ["relu1_1"]}
+
+
+def make_run(**changes: object) -> st.Run:
+    arguments = {"vgg": make_tiny_vgg(), "evaluations": 12, **SMALL}
+    return st.Run(st.transfer, PHOTO, ART, **(arguments | changes))
+
+
+class Gate:
+    """Lets a run through one evaluation at a time."""
+
+    def __init__(self) -> None:
+        self.arrived, self.go = threading.Semaphore(0), threading.Semaphore(0)
+
+    def __call__(self, step: Step) -> None:
+        self.arrived.release()
+        assert self.go.acquire(timeout=30)
+
+    def pass_one(self) -> None:
+        assert self.arrived.acquire(timeout=30)
+        self.go.release()
+
+
+def test_gives_what_the_verb_gives() -> None:
+    run = make_run()
+    assert run.state == "new"
+    result = run.start().wait()
+    assert run.state == "done"
+    direct = st.transfer(PHOTO, ART, vgg=make_tiny_vgg(), evaluations=12, **SMALL)
+    assert torch.equal(result.image, direct.image)
+    assert "transfer, done at 12/12" in repr(run)
+
+
+def test_stop_acts_after_the_evaluation_under_way() -> None:
+    gate = Gate()
+    run = make_run(on_step=gate, evaluations=1000).start()
+    gate.pass_one()
+    assert gate.arrived.acquire(timeout=30)  # the second evaluation is at the gate
+    run.stop()
+    gate.go.release()
+    result = run.wait(timeout=30)
+    assert len(result.history) == 2 and result.interrupted
+
+
+def test_pause_holds_and_resume_goes_on() -> None:
+    gate = Gate()
+    run = make_run(on_step=gate).start()
+    gate.pass_one()
+    assert gate.arrived.acquire(timeout=30)
+    run.pause()
+    assert run.state == "paused"
+    gate.go.release()
+    assert not gate.arrived.acquire(timeout=0.3), "no evaluation may happen in a pause"
+    with pytest.raises(TimeoutError, match="still paused"):
+        run.wait(timeout=0.01)
+    assert run.step.evaluation == 2
+    for _ in range(20):
+        gate.go.release()
+    run.resume()
+    assert len(run.wait(timeout=30).history) == 12
+
+
+def test_stop_ends_a_pause() -> None:
+    run = make_run()
+    run.pause()
+    run.start()
+    run.stop()
+    assert len(run.wait(timeout=30).history) == 1
+
+
+def test_a_knob_counts_from_the_next_evaluation() -> None:
+    gate = Gate()
+    run = make_run(on_step=gate, evaluations=6, style_weight=10.0).start()
+    gate.pass_one()
+    assert gate.arrived.acquire(timeout=30)
+    run.turn(style=1000.0, **{"style relu1_1": 0.5})
+    for _ in range(10):
+        gate.go.release()
+    history = run.wait(timeout=30).history
+    assert history[2]["style"] == pytest.approx(50 * history[1]["style"], rel=1e-5)
+    assert history[2]["content"] == pytest.approx(history[1]["content"], rel=1e-5)
+
+
+def test_errors_of_the_thread_are_raised_by_wait_and_told_to_on_end() -> None:
+    ended = []
+    run = make_run(on_step=lambda _: 1 / 0, on_end=ended.append).start()
+    with pytest.raises(ZeroDivisionError):
+        run.wait(timeout=30)
+    assert run.state == "failed" and ended == [run]
+    run = make_run(vgg=make_tiny_vgg(), recipe="nonesuch").start()
+    with pytest.raises(ValueError, match="unknown recipe"):
+        run.wait(timeout=30)
+    run = make_run()
+    run.turn(styel=1.0)
+    with pytest.raises(ValueError, match="no weight is called 'styel'"):
+        run.start().wait(timeout=30)
+
+
+def test_two_runs_do_not_disturb_each_other() -> None:
+    vgg = make_tiny_vgg()
+    runs = [make_run(vgg=vgg, seed=s, start="noise") for s in (1, 2)]
+    for run in runs:
+        run.start()
+    for seed, run in zip((1, 2), runs, strict=True):
+        alone = st.transfer(PHOTO, ART, vgg=vgg, evaluations=12, seed=seed, start="noise", **SMALL)
+        assert torch.equal(run.wait(timeout=30).image, alone.image)
+
+
+def test_misuse() -> None:
+    run = make_run()
+    with pytest.raises(RuntimeError, match="never started"):
+        run.wait()
+    run.start()
+    with pytest.raises(RuntimeError, match="started before"):
+        run.start()
+    run.wait(timeout=30)

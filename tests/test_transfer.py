@@ -1,0 +1,153 @@
+"""The three verbs: what they return, report, refuse, and do when they are interrupted."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import random_pictures
+
+import styletutor as st
+from styletutor.descent import Step, Stop
+from styletutor.vgg import VGG
+
+FIELDS = {
+    "version", "command", "settings", "backbone", "device", "dtype", "size", "evaluations",
+    "seconds", "loss", "history",
+}  # fmt: skip
+SMALL = {"content_layers": "relu2_2", "style_layers": ["relu1_1", "relu2_1"]}
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    return random_pictures(1, 24, 32, seed=1)
+
+
+@pytest.fixture
+def art() -> torch.Tensor:
+    return random_pictures(1, 30, 20, seed=2)
+
+
+def test_transfer(tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor) -> None:
+    result = st.transfer(photo, art, vgg=tiny_vgg, evaluations=30, tv_weight=0.01, **SMALL)
+    assert result.image.shape == photo.shape
+    assert [row["evaluation"] for row in result.history] == list(range(1, 31))
+    for row in result.history:
+        assert row["total"] == pytest.approx(row["content"] + row["style"] + row["tv"])
+        assert row["style"] == pytest.approx(
+            sum(v for name, v in row["parts"].items() if name.startswith("style "))
+        )
+    assert result.loss["end"]["total"] == min(row["total"] for row in result.history)
+    assert result.loss["end"]["total"] < 0.5 * result.loss["start"]["total"]
+    assert not result.interrupted
+    assert "24" in repr(result) and "tiny" in repr(result)
+
+
+def test_report_has_every_field_and_is_json(
+    tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    result = st.transfer(photo, [art, photo], blend=[2, 1], vgg=tiny_vgg, evaluations=3, **SMALL)
+    report = json.loads(json.dumps(result.report(), allow_nan=False))
+    assert set(report) >= FIELDS
+    assert report["size"] == [24, 32]
+    assert report["backbone"] == {"name": "tiny", "sha256": "0" * 64, "trained_on": "nothing"}
+    assert report["evaluations"] == 3 == report["settings"]["evaluations"]
+    assert report["settings"]["blend"] == [2, 1]
+    assert report["settings"]["style_layers"] == ["relu1_1", "relu2_1"]
+    assert report["settings"]["style_weight"] == st.recipes["default"].style_weight
+    assert set(report["loss"]["start"]) == {"content", "style", "total"}
+
+
+def test_same_settings_same_picture(tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor) -> None:
+    arguments = {"vgg": tiny_vgg, "evaluations": 10, "start": "noise", **SMALL}
+    first = st.transfer(photo, art, seed=4, **arguments)
+    assert torch.equal(first.image, st.transfer(photo, art, seed=4, **arguments).image)
+    assert not torch.equal(first.image, st.transfer(photo, art, seed=5, **arguments).image)
+
+
+def test_content_from_noise_comes_back(tiny_vgg: VGG, photo: torch.Tensor) -> None:
+    result = st.reconstruct_content(photo, "conv1_1", vgg=tiny_vgg, evaluations=150)
+    start = st.reconstruct_content(photo, "conv1_1", vgg=tiny_vgg, evaluations=1)
+    error, at_first = ((r.image - photo).square().mean() for r in (result, start))
+    assert error < 0.01 * at_first
+    assert set(result.history[0]) == {"evaluation", "content", "total", "parts"}
+
+
+def test_style_from_noise_gets_the_gram_matrices(tiny_vgg: VGG, art: torch.Tensor) -> None:
+    layers = ["relu1_1", "relu2_1"]
+    result = st.reconstruct_style(art, layers, vgg=tiny_vgg, evaluations=150)
+    assert result.image.shape == art.shape
+    for layer in layers:
+        got, wanted = (st.gram_matrix(tiny_vgg(i, [layer])[layer]) for i in (result.image, art))
+        assert st.relative_error(got, wanted).item() < 1e-3
+    assert (result.image - art).square().mean() > 1e-3, "the arrangement is not the style's"
+
+
+def test_pictures_by_name_and_path(tiny_vgg: VGG, tmp_path: Path, art: torch.Tensor) -> None:
+    st.save_image(art, tmp_path / "art.png")
+    result = st.transfer(
+        "astronaut", tmp_path / "art.png", vgg=tiny_vgg, size=24, evaluations=2, **SMALL
+    )
+    assert max(result.image.shape[2:]) == 24
+    assert result.settings["content"] == "astronaut"
+    assert result.settings["styles"] == [str(tmp_path / "art.png")]
+    result.save(tmp_path / "out.png")
+    saved = st.load_image(tmp_path / "out.png")
+    torch.testing.assert_close(saved, result.image, rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, Stop])
+def test_interrupting_gives_the_best_so_far(
+    trouble: type[BaseException], tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    def on_step(step: Step) -> None:
+        if step.evaluation == 7:
+            raise trouble
+
+    result = st.transfer(photo, art, vgg=tiny_vgg, evaluations=50, on_step=on_step, **SMALL)
+    whole = st.transfer(photo, art, vgg=tiny_vgg, evaluations=7, **SMALL)
+    assert result.interrupted and not whole.interrupted
+    assert len(result.history) == 7
+    assert torch.equal(result.image, whole.image)
+    assert "interrupted" in repr(result)
+
+
+def test_an_error_in_on_step_is_not_swallowed(
+    tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        st.transfer(photo, art, vgg=tiny_vgg, on_step=lambda _: 1 / 0, **SMALL)
+
+
+def test_a_recipe_can_be_overridden(tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor) -> None:
+    recipe = st.recipes["default"]
+    objective = recipe.objective(tiny_vgg, content=photo.repeat(1, 1, 2, 2), styles=[art])
+    assert set(objective.content_targets) == set(recipe.content_layers)
+    assert set(objective.style_targets) == set(recipe.style_layers)
+    assert objective.weights["style"].tolist() == [recipe.style_weight]
+    other = recipe.objective(tiny_vgg, content=photo, styles=[art], style_weight=0.0, **SMALL)
+    assert other.weights["style"].tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"recipe": "defualt"}, ValueError, "did you mean default"),
+        ({"evaluations": -1}, ValueError, "evaluations=-1"),
+        ({"style_weight": float("nan")}, ValueError, "finite number"),
+        ({"style": []}, ValueError, "at least one"),
+        ({"blend": [1, 2]}, ValueError, "2 blend weights for 1 style"),
+        ({"style": "no-such-picture"}, FileNotFoundError, "neither a sample nor a file"),
+        ({"start": "astronaut"}, ValueError, "resize it first"),
+        ({"content": torch.zeros(3, 8, 8)}, ValueError, r"\(B, 3, H, W\), got \(3, 8, 8\)"),
+        ({"content": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, ValueError, "divide by 255"),
+        ({"content_layers": "relu5_1", "size": 15}, ValueError, "at least 16"),
+    ],
+)
+def test_bad_input(
+    changes: dict, error: type[Exception], message: str, tiny_vgg: VGG,
+    photo: torch.Tensor, art: torch.Tensor,
+) -> None:  # fmt: skip
+    arguments = {"content": photo, "style": art, "vgg": tiny_vgg, "evaluations": 1, **SMALL}
+    with pytest.raises(error, match=message):
+        st.transfer(**(arguments | changes))

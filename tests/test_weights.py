@@ -1,0 +1,584 @@
+"""Weight files in every condition, and where the named weights come from."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from styletutor import weights as weights_module
+from styletutor.vgg import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, VGG, layer_table
+from styletutor.weights import (
+    POCKET_WIDTH,
+    check_weights,
+    default_device,
+    fetch_vgg19,
+    find_vgg19,
+    load_vgg,
+)
+
+REAL = Path(__file__).parents[2] / "shared/data/vgg19_caffe_bgr_to_relu3_4.pth"
+FILE_NAME = "vgg19-dcbb9e9d.pth"
+STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
+TORCHVISION_MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
+CAFFE_MEAN = torch.tensor((123.68, 116.779, 103.939)).view(1, 3, 1, 1) / 255
+
+State = dict[str, Tensor]
+
+
+def key(conv: str) -> str:
+    return f"features.{LAYER_NAMES.index(conv)}"
+
+
+def state_dict(upto: str = "conv5_4", seed: int = 3) -> State:
+    """A narrow network in torchvision's layout and convention."""
+    generator, state, channels = torch.Generator().manual_seed(seed), {}, 3
+    for row in (row for row in layer_table((4, 4, 6, 6, 6)) if row.kind == "conv"):
+        weight = torch.randn(row.channels, channels, 3, 3, generator=generator)
+        state[f"{key(row.name)}.weight"] = weight * (2 / (9 * channels)) ** 0.5
+        state[f"{key(row.name)}.bias"] = torch.randn(row.channels, generator=generator) / 10
+        channels = row.channels
+        if row.name == upto:
+            break
+    return state
+
+
+def as_caffe(state: State) -> State:
+    """The same network for BGR pictures in 0–255 of which only the mean is subtracted."""
+    weight = (state["features.0.weight"] / STD).flip(1) / 255
+    return state | {"features.0.weight": weight}
+
+
+def saved(state: object, path: Path, **how: object) -> Path:
+    torch.save(state, path, **how)
+    return path
+
+
+def picture(height: int = 40, width: int = 36) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+@pytest.fixture(autouse=True)
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No weights anywhere, and no way out of this machine; returns torch.hub's folder."""
+    monkeypatch.delenv("STYLETUTOR_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(weights_module, "_VGG19_URL", "http://127.0.0.1:9/" + FILE_NAME)
+    return tmp_path / "torch-home" / "hub" / "checkpoints"
+
+
+# Conventions
+
+
+def test_both_conventions_of_one_network_give_the_same_features(tmp_path: Path) -> None:
+    state = state_dict()
+    torchvision = load_vgg(saved(state, tmp_path / "a.pth"), device="cpu")
+    caffe = load_vgg(saved(as_caffe(state), tmp_path / "b.pth"), device="cpu")
+    photo = picture()
+    # Their means differ by up to .002, which no folding can hide at the border; moving the picture
+    # along makes what enters conv1_1, and so every feature up to the corners, the same.
+    theirs = caffe(photo - TORCHVISION_MEAN + CAFFE_MEAN, LAYER_NAMES)
+    for name, ours in torchvision(photo, LAYER_NAMES).items():
+        assert relative(theirs[name], ours) < 1e-4, name
+
+
+def test_the_caffe_convention_is_what_its_users_compute(tmp_path: Path) -> None:
+    state = as_caffe(state_dict())
+    network = load_vgg(saved(state, tmp_path / "b.pth"), device="cpu")
+    bgr = (picture().flip(1) * 255) - torch.tensor((103.939, 116.779, 123.68)).view(1, 3, 1, 1)
+    conv = torch.conv2d(bgr, state["features.0.weight"], state["features.0.bias"], padding=1)
+    assert relative(network(picture(), ["conv1_1"])["conv1_1"], conv) < 1e-4
+
+
+def test_conventions_are_told_apart_by_the_weights_not_the_name(tmp_path: Path) -> None:
+    torchvision = check_weights(saved(state_dict(), tmp_path / "caffe-bgr-d01eb7cb.pth"))
+    caffe = check_weights(saved(as_caffe(state_dict()), tmp_path / "vgg19-dcbb9e9d.pth"))
+    assert (torchvision.convention, caffe.convention) == ("torchvision", "caffe")
+    assert "assumed" in torchvision.reason and "convention assumed" in torchvision.trained_on
+    assert "0–255" in caffe.reason and caffe.trained_on == "unknown"
+    assert torchvision.known is None and caffe.known is None
+
+
+def test_a_given_convention_wins(tmp_path: Path) -> None:
+    path = saved(state_dict(), tmp_path / "a.pth")
+    network = load_vgg(path, device="cpu", convention="caffe")
+    first = network.convolutions["conv1_1"].weight
+    torch.testing.assert_close(first, state_dict()["features.0.weight"].flip(1) * 255)
+    assert network.trained_on == "unknown"
+    with pytest.raises(ValueError, match=r"convention 'keras'.*torchvision.*caffe"):
+        load_vgg(path, convention="keras")
+
+
+@pytest.mark.parametrize(
+    ("constant", "convention", "trained_on"),
+    [
+        ("_VGG19_SHA256", "torchvision", "ImageNet (torchvision)"),
+        ("_CAFFE_SHA256", "caffe", "ImageNet (published VGG-19, Caffe conversion)"),
+    ],
+)
+def test_published_files_are_known_by_their_sha256(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    constant: str,
+    convention: str,
+    trained_on: str,
+) -> None:
+    # Written so that the scale says the opposite.
+    state = as_caffe(state_dict()) if convention == "torchvision" else state_dict()
+    path = saved(state, tmp_path / "x.pth")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(weights_module, constant, sha256[:8])
+    info, network = check_weights(path), load_vgg(path, device="cpu")
+    assert (info.convention, info.known, info.trained_on) == (convention, "vgg19", trained_on)
+    assert (network.name, network.sha256, network.trained_on) == ("vgg19", sha256, trained_on)
+
+
+def test_the_published_prefixes() -> None:
+    # torchvision and the Caffe conversion put these eight digits into their file names.
+    assert weights_module._VGG19_SHA256 == "dcbb9e9d" and weights_module._CAFFE_SHA256 == "d01eb7cb"
+    from torchvision.models import VGG19_Weights
+
+    assert VGG19_Weights.IMAGENET1K_V1.url.endswith("/" + FILE_NAME)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="no real weights beside this checkout")
+@pytest.mark.parametrize("change", ["whole", "cut", "half", "half cut old format"])
+def test_oxfords_weights_are_recognised_in_any_copy(tmp_path: Path, change: str) -> None:
+    state = torch.load(REAL, weights_only=True)
+    if "cut" in change:
+        state = {name: value for name, value in state.items() if int(name.split(".")[1]) <= 5}
+    if "half" in change:
+        state = {name: value.half() for name, value in state.items()}
+    path = saved(state, tmp_path / "x.pth", _use_new_zipfile_serialization="old" not in change)
+    info = check_weights(path)
+    assert (info.convention, info.known) == ("caffe", "vgg19")
+    assert "Oxford" in info.reason and "ImageNet" in info.trained_on
+    assert info.last_layer == ("relu2_1" if "cut" in change else "pool3")
+    assert info.dtype == ("float16" if "half" in change else "float32")
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="no real weights beside this checkout")
+def test_oxfords_weights_are_folded_without_a_change() -> None:
+    network = load_vgg(REAL, device="cpu")
+    state = torch.load(REAL, weights_only=True)
+    bgr = (picture().flip(1) * 255) - torch.tensor((103.939, 116.779, 123.68)).view(1, 3, 1, 1)
+    conv = torch.conv2d(bgr, state["features.0.weight"], state["features.0.bias"], padding=1)
+    assert relative(network(picture(), ["conv1_1"])["conv1_1"], conv) < 1e-4
+    assert network.sha256 == hashlib.sha256(REAL.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="stop at 'pool3'"):
+        network(picture(), ["relu4_2"])
+
+
+# Files
+
+
+def test_check_weights_says_what_a_file_holds(tmp_path: Path) -> None:
+    path = saved(state_dict("conv3_2"), tmp_path / "mine.pth")
+    info = check_weights(str(path))
+    assert (info.path, info.size) == (path, path.stat().st_size)
+    assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (info.last_layer, info.widths, info.dtype) == ("relu3_2", (4, 4, 6), "float32")
+    text = repr(info)
+    assert all(part in text for part in ("mine.pth", "relu3_2", "float32", "torchvision", "MB"))
+    with pytest.raises(FrozenInstanceError):
+        info.size = 0
+
+
+@pytest.mark.parametrize("upto", CONV_NAMES)
+def test_a_file_may_stop_after_any_convolution(tmp_path: Path, upto: str) -> None:
+    network = load_vgg(saved(state_dict(upto), tmp_path / "cut.pth"), device="cpu")
+    relu = upto.replace("conv", "relu")
+    assert list(network(picture(), [upto, relu])) == [upto, relu]
+    assert network.layer_names[-1] in (relu, f"pool{upto[4]}")
+    assert network.name == "cut"
+
+
+def test_the_classifier_is_ignored(tmp_path: Path) -> None:
+    state = state_dict() | {"classifier.0.weight": torch.zeros(9, 9), "classifier.0.bias": None}
+    assert load_vgg(saved(state, tmp_path / "a.pth"), device="cpu").layer_names == LAYER_NAMES
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old format"])
+def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype, zipped: bool) -> None:
+    state = {name: value.to(dtype) for name, value in state_dict().items()}
+    path = saved(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    network = load_vgg(path, device="cpu")
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert check_weights(path).dtype == str(dtype).removeprefix("torch.")
+    exact = load_vgg(saved(state_dict(), tmp_path / "b.pth"), device="cpu")
+    layer = ["relu2_1"]
+    difference = relative(network(picture(), layer)["relu2_1"], exact(picture(), layer)["relu2_1"])
+    assert difference < (0.05 if dtype == torch.bfloat16 else 0.01)
+
+
+def test_parameters_that_want_gradients_and_other_dicts_are_read_too(tmp_path: Path) -> None:
+    state = {name: torch.nn.Parameter(value) for name, value in state_dict().items()}
+    network = load_vgg(saved(state, tmp_path / "a.pth"), device="cpu")
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_a_loaded_network_does_not_need_its_file_any_more(tmp_path: Path) -> None:
+    path = saved(state_dict(), tmp_path / "a.pth")
+    network = load_vgg(path, device="cpu")
+    before = network(picture(), ["relu3_1"])["relu3_1"]
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(network(picture(), ["relu3_1"])["relu3_1"], before)
+
+
+def without(*names: str) -> State:
+    return {name: value for name, value in state_dict().items() if name not in names}
+
+
+BAD_STATES = {
+    "no dict": (torch.zeros(3), "no PyTorch state dict"),
+    "a list": ([torch.zeros(3)], "no PyTorch state dict"),
+    "empty dict": ({}, "features.0.weight"),
+    "another layout": ({"conv1_1.weight": torch.zeros(4, 3, 3, 3)}, "features.0.weight"),
+    "nested": ({"state_dict": state_dict()}, "features.0.weight"),
+    "numbers as keys": ({0: torch.zeros(3)}, "features.0.weight"),
+    "missing layer": (without("features.5.weight", "features.5.bias"), "no conv2_1"),
+    "missing first": (without("features.0.weight", "features.0.bias"), "features.0.weight"),
+    "missing bias": (without("features.7.bias"), "conv2_2"),
+    "missing last bias": (without("features.34.bias"), "conv5_4"),
+    "batch norm": (state_dict() | {"features.1.running_mean": torch.zeros(4)}, "running_mean"),
+    "vgg16": (state_dict() | {"features.17.weight": torch.zeros(6, 6, 3, 3)}, "features.17"),
+    "grey input": (state_dict() | {"features.0.weight": torch.ones(4, 1, 3, 3)}, "conv1_1"),
+    "wide input": (state_dict() | {"features.0.weight": torch.ones(4, 4, 3, 3)}, "conv1_1"),
+    "wrong kernel": (state_dict() | {"features.10.weight": torch.ones(6, 4, 5, 5)}, "conv3_1"),
+    "wrong bias": (state_dict() | {"features.10.bias": torch.ones(7)}, "conv3_1"),
+    "flat": (state_dict() | {"features.0.weight": torch.ones(108)}, "conv1_1"),
+    "scalar": (state_dict() | {"features.5.weight": torch.tensor(1.0)}, "conv2_1"),
+    "bytes": (state_dict() | {"features.0.weight": torch.ones(4, 3, 3, 3).byte()}, "conv1_1"),
+    "not a tensor": (state_dict() | {"features.2.weight": [1.0, 2.0]}, "conv1_2"),
+    "not finite": (state_dict() | {"features.2.bias": torch.full((4,), torch.inf)}, "finite"),
+    "not finite first": (state_dict() | {"features.0.bias": torch.full((4,), torch.nan)}, "finite"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STATES)
+def test_what_is_no_vgg19_is_refused_in_one_sentence(tmp_path: Path, case: str) -> None:
+    state, message = BAD_STATES[case]
+    refused(saved(state, tmp_path / "wrong.pth"), message)
+
+
+def refused(path: Path, message: str) -> None:
+    for attempt in (load_vgg, check_weights):
+        with pytest.raises(ValueError, match=message) as error:
+            attempt(path)
+        text = str(error.value)
+        assert str(path) in text and "\n" not in text and len(text) < 400 + len(str(path))
+        assert error.value.__cause__ is None and error.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"PK", b"PK\x03\x04", b"not weights, a text\n" * 9]
+)
+def test_files_that_are_something_else_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "wrong.pth"
+    path.write_bytes(content)
+    refused(path, "damaged or no PyTorch state dict")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old format"])
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.99])
+def test_truncated_files_are_refused(tmp_path: Path, zipped: bool, share: float) -> None:
+    path = saved(state_dict(), tmp_path / "cut.pth", _use_new_zipfile_serialization=zipped)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path, "damaged or no PyTorch state dict")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_flipped_bytes_never_give_anything_but_a_network_or_a_clear_error(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(11)
+    for zipped in (True, False):
+        path = tmp_path / "flipped.pth"
+        data = saved(state_dict("conv2_1"), path, _use_new_zipfile_serialization=zipped)
+        data = data.read_bytes()
+        for _ in range(40):
+            damaged = bytearray(data)
+            for place in torch.randint(len(data), (30,), generator=generator).tolist():
+                damaged[place] ^= 0xFF
+            path.write_bytes(damaged)
+            try:
+                assert isinstance(load_vgg(path, device="cpu"), VGG)
+            except ValueError as error:
+                assert str(path) in str(error)
+
+
+class Malicious:
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple:
+        return os.system, (self.command,)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("how", ["pickle", "torch", "torch old", "inside"])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
+    trace, path = tmp_path / "trace", tmp_path / "evil.pth"
+    evil = Malicious(f'echo run > "{trace}"')
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(evil))
+    elif how == "inside":
+        saved(state_dict() | {"extra": evil}, path)
+    else:
+        saved(evil, path, _use_new_zipfile_serialization=how == "torch")
+    refused(path, "damaged or no PyTorch state dict")
+    assert not trace.exists()
+    if how == "pickle":  # the trap itself works
+        pickle.loads(path.read_bytes())
+        assert trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("vg19", "'vgg19'"), ("Pocket", "'pocket'"), ("weights.pth", "no such file")]
+)
+def test_unknown_names_and_missing_files(name: str, hint: str) -> None:
+    with pytest.raises(FileNotFoundError, match=hint) as error:
+        load_vgg(name)
+    assert all(word in str(error.value) for word in (name, "no such file", "auto", "pocket"))
+
+
+def test_a_folder_is_no_weight_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_vgg(tmp_path)
+
+
+# Names
+
+
+@pytest.mark.parametrize(("name", "widths"), [("pocket", POCKET_WIDTH), ("random", FULL_WIDTH)])
+def test_untrained_networks_are_the_same_every_time(name: str, widths: tuple[int, ...]) -> None:
+    state = torch.random.get_rng_state()
+    first, second = load_vgg(name, device="cpu"), load_vgg(name, device="cpu")
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert first.layers == layer_table(widths)
+    assert (first.name, first.sha256) == (name, second.sha256)
+    assert "untrained" in first.trained_on
+    for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    for conv, module in first.convolutions.items():
+        expected = (2 / module.weight[0].numel()) ** 0.5  # He et al. 2015
+        tolerance = 4 / (2 * module.weight.numel()) ** 0.5
+        assert float(module.weight.std()) == pytest.approx(expected, rel=tolerance), conv
+        assert not module.bias.any()
+
+
+def test_untrained_networks_differ_and_keep_a_signal() -> None:
+    pocket, random = load_vgg("pocket", device="cpu"), load_vgg("random", device="cpu")
+    assert pocket.sha256 != random.sha256
+    deep = pocket(picture(64, 64), ["relu5_1"])["relu5_1"]
+    assert 1e-3 < float(deep.std()) < 1e3
+
+
+def test_every_machine_draws_the_same_weights() -> None:
+    # Noted on x86 with AVX-512 and without any vector instructions.
+    assert load_vgg("random", device="cpu").sha256.startswith("65792421")
+
+
+def test_pooling_is_passed_on() -> None:
+    assert load_vgg("pocket", pooling="avg", device="cpu").pooling == "avg"
+    with pytest.raises(ValueError, match=r"pooling 'mean'.*max.*avg"):
+        load_vgg("vgg19", pooling="mean")
+
+
+def test_the_default_device_is_there() -> None:
+    assert load_vgg("pocket").device.type == default_device().type
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match=f"no device '{device}'.*'cpu'"):
+        load_vgg("pocket", device=device)
+
+
+def test_auto_without_vgg19_takes_pocket_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load_vgg(device="cpu").name == "pocket"
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "pocket weights (untrained)" in told
+    assert "styletutor weights fetch" in told
+
+
+@pytest.mark.parametrize("name", ["auto", "vgg19"])
+def test_the_cached_file_is_taken(
+    empty_machine: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert find_vgg19() is None
+    empty_machine.mkdir(parents=True)
+    path = saved(state_dict(), empty_machine / FILE_NAME)
+    assert find_vgg19() == path
+    assert load_vgg(name, device="cpu").sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+@pytest.mark.parametrize("name", ["auto", "vgg19"])
+def test_styletutor_weights_goes_before_the_cache(
+    tmp_path: Path, empty_machine: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    empty_machine.mkdir(parents=True)
+    saved(state_dict(), empty_machine / FILE_NAME)
+    folder = tmp_path / "my weights"
+    folder.mkdir()
+    path = folder / (FILE_NAME if place == "folder" else "other.pth")
+    saved(state_dict("conv2_2"), path)
+    monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(folder if place == "folder" else path))
+    assert find_vgg19() == path
+    assert load_vgg(name, device="cpu").layer_names[-1] == "pool2"
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere.pth", "."])
+@pytest.mark.parametrize("name", ["auto", "vgg19"])
+def test_styletutor_weights_that_names_nothing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(tmp_path / place))
+    with pytest.raises(FileNotFoundError, match=r"STYLETUTOR_WEIGHTS.*unset"):
+        load_vgg(name)
+    assert load_vgg("pocket", device="cpu").name == "pocket"  # needs nothing, asks for nothing
+
+
+# Downloads
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `content` under any path; `mode` makes it misbehave."""
+
+    content, mode = b"", "well"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Quiet: a client that gives up is part of the tests."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_response(404 if self.server.mode == "missing" else 200)
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        half = len(self.server.content) // 2
+        self.wfile.write(self.server.content[: half if self.server.mode == "cut" else None])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    path = saved(state_dict(), tmp_path / "served.pth")
+    with Server(("127.0.0.1", 0), Handler) as running:
+        running.content = path.read_bytes()
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{running.server_port}/{FILE_NAME}"
+        monkeypatch.setattr(weights_module, "_VGG19_URL", url)
+        sha256 = hashlib.sha256(running.content).hexdigest()
+        monkeypatch.setattr(weights_module, "_VGG19_SHA256", sha256[:8])
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_vgg19_is_downloaded_once_and_announced(
+    server: Server, empty_machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = load_vgg("vgg19", device="cpu")
+    told = capsys.readouterr().err
+    assert (network.name, network.trained_on) == ("vgg19", "ImageNet (torchvision)")
+    assert told.startswith("styletutor: downloading 0 MB from http://127.0.0.1:")
+    assert str(empty_machine / FILE_NAME) in told and "100%" in told
+    assert [path.name for path in empty_machine.iterdir()] == [FILE_NAME]
+    server.mode = "missing"
+    assert fetch_vgg19() == find_vgg19() == empty_machine / FILE_NAME
+    assert load_vgg("auto", device="cpu").sha256 == network.sha256
+    assert capsys.readouterr().err == ""
+
+
+def test_fetch_replaces_a_damaged_file(server: Server, empty_machine: Path) -> None:
+    empty_machine.mkdir(parents=True)
+    (empty_machine / FILE_NAME).write_bytes(server.content[:100])
+    with pytest.raises(ValueError, match=r"damaged.*get it again"):
+        load_vgg("vgg19")
+    assert fetch_vgg19().read_bytes() == server.content
+
+
+@pytest.mark.parametrize("fault", ["other content", "cut", "missing"])
+def test_a_failed_download_leaves_nothing_behind(
+    server: Server, empty_machine: Path, fault: str
+) -> None:
+    server.mode = fault
+    if fault == "other content":
+        server.content = b"please log in to this network"
+    with pytest.raises(OSError, match="could not download") as error:
+        load_vgg("vgg19")
+    text = str(error.value)
+    assert all(part in text for part in ("STYLETUTOR_WEIGHTS", "pocket", FILE_NAME, "127.0.0.1"))
+    assert str(empty_machine / FILE_NAME) in text and "\n" not in text
+    assert not empty_machine.exists() or not list(empty_machine.iterdir())
+
+
+def test_an_interrupted_download_leaves_nothing_behind(
+    server: Server, empty_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        assert [path.suffix for path in empty_machine.iterdir()] == [".partial"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.hub.tqdm, "update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_vgg19()
+    assert not list(empty_machine.iterdir())
+
+
+def test_without_a_network_there_is_an_error_within_seconds() -> None:
+    start = time.monotonic()
+    with pytest.raises(OSError, match="could not download"):
+        load_vgg("vgg19")
+    assert time.monotonic() - start < 10
+
+
+def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/{FILE_NAME}"
+        monkeypatch.setattr(weights_module, "_VGG19_URL", url)
+        start = time.monotonic()
+        with pytest.raises(OSError, match="timed out"):
+            fetch_vgg19()
+        assert time.monotonic() - start < 10
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_cache_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "torch-home").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match=r"could not download.*STYLETUTOR_WEIGHTS"):
+        fetch_vgg19()
+
+
+def test_importing_this_room_does_not_import_torchvision() -> None:
+    code = "import sys, styletutor.weights as w; w.load_vgg('pocket', device='cpu')"
+    code += "; sys.exit(any(name.startswith('torchvision') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
