@@ -13,8 +13,7 @@ LONG = 1024  # two working pixels to each final one: hard-edged marks need the a
 
 def _start(seed, height, width) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
     """Random numbers, and the pixels' y and x as fractions of the long side."""
-    y, x = np.mgrid[: 2 * height, : 2 * width].astype(np.float32) / LONG
-    return np.random.default_rng(seed), y, x
+    return np.random.default_rng(seed), *(np.mgrid[: 2 * height, : 2 * width].astype("f4") / LONG)
 
 
 def _noise(rng, shape, cell, octaves=4, stretch=1.0) -> np.ndarray:
@@ -60,7 +59,8 @@ def _paint(rng, picture, angle, layers, depth, tip=2) -> np.ndarray:
 
     canvas, relief = 0.6 * picture, np.zeros_like(angle, np.float32)
     for length, width, cover in np.array(layers) * (LONG, LONG, 1):
-        count = int(cover * (h + length) * (w + length) / (length * width))  # no bare sides
+        # Some strokes begin outside, or the sides that the field flows away from would be bare.
+        count = int(cover * (h + length) * (w + length) / (length * width))
         at = rng.random((count, 2)) @ [w + length, 1j * (h + length)] - (0.5 + 0.5j) * length
         n, m = int(length / 0.9) + 2, int(width / 0.7) + 2  # closer than pixels: no holes
         path, turn = np.zeros((2, count, n, 1), np.complex64)
@@ -68,9 +68,8 @@ def _paint(rng, picture, angle, layers, depth, tip=2) -> np.ndarray:
             path[:, i, 0], turn[:, i, 0] = at, heading[inside(at)]
             at = at + length / n * turn[:, i, 0]
         s, across = np.linspace(-1, 1, n)[:, None], np.linspace(-0.5, 0.5, m)
-        offset = (
-            rng.uniform(0.55 * width, width * 1.1, (count, 1, 1)) * np.sqrt(1 - s**tip) * across
-        )
+        offset = width * rng.uniform(0.55, 1.1, (count, 1, 1)) * np.sqrt(1 - s**tip) * across
+        offset = offset.astype(np.float32)
         # One scatter of sample numbers, where the last stroke wins, is cheaper than of colours.
         top = np.full((h, w), -1, np.int32)
         top[inside(path + 1j * turn * offset)] = np.arange(offset.size).reshape(offset.shape)
@@ -117,7 +116,7 @@ def impasto_field() -> np.ndarray:
     picture = _over(picture, poppies, _ramp(3 * clump - 1.2, "8f1020 d9251d f7704a"))
     lean = np.arctan2(0.25 + near, 1.6 * (x - 0.5)) + 1.2 * (cloud - 0.5)
     angle = np.where(near > 0, lean, np.where(trees, 1.45, 5 * cloud - 2.8))
-    return _paint(rng, picture, angle, [(0.075, 0.034, 3), (0.038, 0.016, 0.7)], 0.42, tip=6)
+    return _paint(rng, picture, angle, [(0.075, 0.034, 3.6), (0.038, 0.016, 0.7)], 0.42, tip=6)
 
 
 def pointillist_dots() -> np.ndarray:
@@ -184,8 +183,8 @@ def stained_glass() -> np.ndarray:
     hue = _pick(3 * (pane // 1000) + pane * 7919 % 101 / 34, rings)
     depth = ndimage.distance_transform_edt(ndimage.morphological_gradient(pane, 3) == 0)
     glow = 0.95 - 0.7 * np.exp(-depth / 18) + 0.9 * _noise(rng, x.shape, 0.05, 4, 0.4)
-    glow = _over(hue * glow[..., None], depth < 6, _pick(0, "24232a"))
-    return _finish(glow, -depth.clip(0, 7) / 6)
+    window = _over(hue * glow[..., None], depth < 6, _pick(0, "24232a"))
+    return _finish(window, -depth.clip(0, 7) / 6)
 
 
 def voronoi_mosaic() -> np.ndarray:

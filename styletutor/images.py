@@ -9,7 +9,6 @@ import io
 import numbers
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,10 +20,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from styletutor.files import PathLike, try_writing, write_file
+
 MAX_PIXELS = 8192 * 8192  # 64 binary megapixels, so that a 64 MP phone's 9248 x 6936 fits
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-PathLike = str | os.PathLike[str]
 
 
 def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -> Tensor:
@@ -94,33 +94,13 @@ def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
     write_file(path, data.getvalue())
 
 
-def write_file(path: PathLike, data: bytes) -> None:
-    """Write a file whole or not at all; raises as `check_writable`."""
-    target = _check_target(path)
-    if target is None:
-        Path(path).write_bytes(data)
-        return
-    temporary = _make_temporary(os.path.dirname(target))
-    try:
-        Path(temporary).write_bytes(data)
-        os.replace(temporary, target)
-    finally:
-        with suppress(FileNotFoundError):  # as it is after success
-            os.remove(temporary)
+def check_writable(path: PathLike) -> None:
+    """Before long work, find out whether a picture can be saved at `path`.
 
-
-def check_writable(path: PathLike, picture: bool = True) -> None:
-    """Before long work, find out whether `path` can be saved; any suffix will do unless `picture`.
-
-    Raises ValueError for an unknown suffix, FileNotFoundError for a missing folder,
-    IsADirectoryError if `path` is one, PermissionError if it cannot be written.
+    Raises ValueError for an unknown suffix, and otherwise as `files.try_writing`.
     """
-    if picture:
-        _kind(path)
-    target = _check_target(path)
-    if target is not None:
-        # Only a real attempt tells: for an administrator os.access says yes to everything.
-        os.remove(_make_temporary(os.path.dirname(target)))
+    _kind(path)
+    try_writing(path)
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
@@ -223,29 +203,3 @@ def _kind(path: PathLike) -> str:
     if suffix not in WRITABLE:
         raise ValueError(f"Got {path}, expected a file name that ends in {', '.join(WRITABLE)}.")
     return Image.registered_extensions()[suffix]
-
-
-def _check_target(path: PathLike) -> str | None:
-    """The file to replace, behind any symbolic link; None for a device, to be written into."""
-    target = os.path.realpath(path)
-    if os.path.isdir(target):
-        raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it.")
-    if os.path.exists(path) and not os.path.isfile(path):
-        return None  # such as /dev/null or a pipe, which a file in its place would break
-    if not os.path.isdir(os.path.dirname(target)):
-        raise FileNotFoundError(f"There is no folder {os.path.dirname(target)}; make it first.")
-    if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise PermissionError(f"{path} is write-protected; choose another name.")
-    return target
-
-
-def _make_temporary(folder: str) -> str:
-    """An empty new file; not from `tempfile`, which would keep the picture from other users."""
-    temporary = os.path.join(folder, f".styletutor-{secrets.token_hex(8)}.tmp")
-    try:
-        open(temporary, "xb").close()
-    except OSError as error:
-        raise PermissionError(
-            f"Cannot write in the folder {folder} ({error.strerror}); choose another one."
-        ) from None
-    return temporary

@@ -13,7 +13,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from styletutor.images import to_uint8
+from styletutor.files import write_file
+from styletutor.images import check_writable, to_uint8
 from styletutor.result import Result
 from styletutor.vgg import VGG
 
@@ -26,13 +27,18 @@ class Sheet(Figure):
     alt: str = ""
 
     def save(self, path: str | Path) -> None:
-        """Write it to `path`, in the format of its suffix."""
-        self.savefig(path, dpi=120)
+        """Write it to `path` in the format of its suffix, whole or not at all."""
+        check_writable(path)
+        write_file(path, self._bytes(Path(path).suffix[1:], dpi=120))
+
+    def _bytes(self, kind: str, dpi: int) -> bytes:
+        buffer = io.BytesIO()
+        options = {"pil_kwargs": {"quality": 88}} if kind in ("jpeg", "jpg") else {}
+        self.savefig(buffer, format=kind, dpi=dpi, **options)
+        return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 88})
-        return {"image/jpeg": buffer.getvalue(), "text/plain": f"<figure: {self.alt}>"}
+        return {"image/jpeg": self._bytes("jpeg", 80), "text/plain": f"<figure: {self.alt}>"}
 
 
 def picture_grid(

@@ -26,14 +26,14 @@ PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     "chelsea": ("chelsea.png", "Face of a ginger tabby cat with yellow-green eyes."),
     "coffee": ("coffee.png", "Espresso in a red and white cup on a wooden table."),
     "coins": ("coins.png", "Four rows of ancient Greek coins, grey on a dark ground."),
-    "colour_wheel": ("color.png", "All hues round a disc, white in the middle, on black."),
+    "colour-wheel": ("color.png", "All hues round a disc, white in the middle, on black."),
     "grass": ("grass.png", "Grey close-up of grass and small leaves."),
     "gravel": ("gravel.png", "Grey close-up of angular gravel stones."),
-    "hubble_deep_field": ("hubble_deep_field.jpg", "Thousands of small bright galaxies on black."),
+    "hubble-deep-field": ("hubble_deep_field.jpg", "Thousands of small bright galaxies on black."),
     "ihc": ("ihc.png", "Microscope slide: glands stained brown, cell nuclei blue."),
     "moon": ("moon.png", "Grey surface of the Moon with small craters."),
-    "motorcycle_left": ("motorcycle_left.png", "Red motorcycle in a cluttered garage, left eye."),
-    "motorcycle_right": ("motorcycle_right.png", "The same motorcycle seen by the right eye."),
+    "motorcycle-left": ("motorcycle_left.png", "Red motorcycle in a cluttered garage, left eye."),
+    "motorcycle-right": ("motorcycle_right.png", "The same motorcycle seen by the right eye."),
     "retina": ("retina.jpg", "Back of a human eye: a red disc with branching vessels."),
     "rocket": ("rocket.jpg", "White rocket at dusk between the towers of its launch pad."),
 }
@@ -76,10 +76,11 @@ def load_image(name_or_path: PathLike, size: int | None = None, enlarge: bool = 
     """
     name = os.fspath(name_or_path)
     bare = name_or_path is name and Path(name).name == name and not Path(name).suffix
-    if bare and name in PHOTOGRAPHS:
-        return read_image(_photograph_path(name), size, enlarge)
-    if bare and name in _artworks():
-        picture = _paint(name)
+    sample = name.replace("_", "-")  # as scikit-image spells its own
+    if bare and sample in PHOTOGRAPHS:
+        return read_image(_photograph_path(sample), size, enlarge)
+    if bare and sample in _artworks():
+        picture = _paint(sample)
         return picture.clone() if size is None else resize_image(picture, size, enlarge).clone()
     if not os.path.exists(name):
         raise FileNotFoundError(f"{name!r} is neither a sample nor a file; {_suggestion(name)}")

@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from styletutor import weightfiles
 from styletutor import weights as weights_module
 from styletutor.vgg import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, VGG, layer_table
 from styletutor.weights import (
@@ -131,8 +132,8 @@ def test_a_given_convention_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("constant", "convention", "trained_on"),
     [
-        ("_VGG19_SHA256", "torchvision", "ImageNet (torchvision)"),
-        ("_CAFFE_SHA256", "caffe", "ImageNet (published VGG-19, Caffe conversion)"),
+        ("VGG19_SHA256", "torchvision", "ImageNet (torchvision)"),
+        ("CAFFE_SHA256", "caffe", "ImageNet (published VGG-19, Caffe conversion)"),
     ],
 )
 def test_published_files_are_known_by_their_sha256(
@@ -146,7 +147,7 @@ def test_published_files_are_known_by_their_sha256(
     state = as_caffe(state_dict()) if convention == "torchvision" else state_dict()
     path = saved(state, tmp_path / "x.pth")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(weights_module, constant, sha256[:8])
+    monkeypatch.setattr(weightfiles, constant, sha256[:8])
     info, network = check_weights(path), load_vgg(path, device="cpu")
     assert (info.convention, info.known, info.trained_on) == (convention, "vgg19", trained_on)
     assert (network.name, network.sha256, network.trained_on) == ("vgg19", sha256, trained_on)
@@ -154,7 +155,7 @@ def test_published_files_are_known_by_their_sha256(
 
 def test_the_published_prefixes() -> None:
     # torchvision and the Caffe conversion put these eight digits into their file names.
-    assert weights_module._VGG19_SHA256 == "dcbb9e9d" and weights_module._CAFFE_SHA256 == "d01eb7cb"
+    assert weightfiles.VGG19_SHA256 == "dcbb9e9d" and weightfiles.CAFFE_SHA256 == "d01eb7cb"
     from torchvision.models import VGG19_Weights
 
     assert VGG19_Weights.IMAGENET1K_V1.url.endswith("/" + FILE_NAME)
@@ -497,7 +498,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         url = f"http://127.0.0.1:{running.server_port}/{FILE_NAME}"
         monkeypatch.setattr(weights_module, "_VGG19_URL", url)
         sha256 = hashlib.sha256(running.content).hexdigest()
-        monkeypatch.setattr(weights_module, "_VGG19_SHA256", sha256[:8])
+        monkeypatch.setattr(weightfiles, "VGG19_SHA256", sha256[:8])
         yield running
         running.shutdown()
         thread.join()

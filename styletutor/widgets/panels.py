@@ -53,8 +53,9 @@ def channel_browser(
         colours = torch.from_numpy(colormaps["viridis"](scaled.numpy())[..., :3])
         shown.value = jpeg_bytes(colours.permute(2, 0, 1)[None].float())
         caption.value = (
-            f"{row.name}, channel {channels.value} of {row.channels}: {low:.3g} (dark) to {high:.3g} "
-            f"(bright); each position sees {row.receptive_field}×{row.receptive_field} pixels"
+            f"{row.name}, channel {channels.value} of {row.channels}: {low:.3g} (dark) to "
+            f"{high:.3g} (bright); each position sees "
+            f"{row.receptive_field}×{row.receptive_field} pixels"
         )
 
     layers.observe(show, "value")

@@ -1,0 +1,137 @@
+"""The command line's words; what they do is in `commands`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import styletutor as st
+from styletutor import commands
+from styletutor.descent import OPTIMISERS, STARTS
+from styletutor.recipes import STYLE_LAYERS
+from styletutor.vgg import POOLINGS
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, the same way for every command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"styletutor: error: {message} (try: {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 done, 2 bad input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console without "×" or "→" must not end the work
+            stream.reconfigure(errors="replace")
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.run(arguments) or 0
+    except BrokenPipeError:  # whoever read our output has gone; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"styletutor: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("styletutor: interrupted before there was anything to save", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog="styletutor",
+        description="Learn and teach neural style transfer.",
+        epilog="`styletutor COMMAND --help` explains a command. Pictures are files or the names "
+        "of built-in samples, such as astronaut.",
+    )
+    parser.add_argument("--version", action="version", version=f"styletutor {st.__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
+        command = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.set_defaults(run=run)
+        return command
+
+    _add_transfer(add("transfer", commands.transfer, "paint a picture in the manner of others"))
+    text = "rebuild a picture from what some layers keep of its content or style"
+    _add_reconstruct(add("reconstruct", commands.reconstruct, text))
+    layers = add(
+        "layers", commands.layers, "print the table of layers, or draw a sheet of activations"
+    )
+    layers.add_argument("--image", metavar="A", help="a picture to draw the activations of")
+    layers.add_argument("--output", metavar="SHEET.png", help="where to save the sheet")
+    layers.add_argument("--layers", nargs="+", metavar="L", default=STYLE_LAYERS,
+                        help="layers of the sheet (default: relu1_1 … relu5_1)")  # fmt: skip
+    _add_network(layers)
+    weights = add("weights", commands.weights, "show, download or check the network's weights")
+    weights.add_argument("action", nargs="?", default="status", metavar="status | fetch | check",
+                         choices=("status", "fetch", "check"))  # fmt: skip
+    weights.add_argument("file", nargs="?", metavar="FILE", help="the weight file to check")
+    doctor = add(
+        "doctor", commands.doctor, "say what this machine has and what a lesson will cost here"
+    )
+    _add_network(doctor)
+    lab = add("lab", commands.lab, "open JupyterLab on the notebooks")
+    lab.add_argument("options", nargs=argparse.REMAINDER, help="passed on to JupyterLab")
+    return parser
+
+
+def _add_transfer(parser: argparse.ArgumentParser) -> None:
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument("--content", metavar="A", help="what to paint: a file or a sample")
+    pictures.add_argument("--styles", nargs="+", metavar="B", help="in whose manner: one or more")
+    pictures.add_argument("--blend", nargs="+", type=float, metavar="W",
+                          help="shares of the styles (default: equal)")  # fmt: skip
+    _add_output(pictures)
+    look = parser.add_argument_group("look")
+    look.add_argument("--recipe", metavar="NAME", help=f"set-up: {', '.join(st.recipes)}")
+    look.add_argument("--content-layers", nargs="+", metavar="L",
+                      help="layers whose features to keep, as NAME or NAME=WEIGHT")  # fmt: skip
+    look.add_argument("--style-layers", nargs="+", metavar="L",
+                      help="layers whose Gram matrices to match, likewise")  # fmt: skip
+    look.add_argument("--content-weight", type=float, metavar="W")
+    look.add_argument("--style-weight", type=float, metavar="W", help="more: further from A")
+    _add_descent(parser, look)
+
+
+def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=("content", "style"), help="what to rebuild")
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument("--image", metavar="A", help="a file or a sample")
+    pictures.add_argument("--layers", nargs="+", metavar="L",
+                          help="from which layers, as NAME or NAME=WEIGHT")  # fmt: skip
+    _add_output(pictures)
+    _add_descent(parser, parser.add_argument_group("look"))
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--output", metavar="OUT", required=True, help="where to save the result")
+    group.add_argument("--size", type=int, metavar="N",
+                       help="shrink all pictures to this long side in pixels")  # fmt: skip
+    group.add_argument("--report", metavar="RUN.json", help="also save settings and losses")
+    group.add_argument("--settings", metavar="RUN.json",
+                       help="repeat the run of a report; other options change it")  # fmt: skip
+
+
+def _add_descent(parser: argparse.ArgumentParser, look: argparse._ArgumentGroup) -> None:
+    look.add_argument("--tv-weight", type=float, metavar="W", help="total variation: smoothness")
+    look.add_argument("--start", metavar="S", help=f"{' or '.join(STARTS)}, or a picture")
+    descent = parser.add_argument_group("descent")
+    descent.add_argument("--evaluations", type=int, metavar="N", help="forward and backward passes")
+    descent.add_argument("--optimiser", choices=OPTIMISERS)
+    descent.add_argument("--learning-rate", type=float, metavar="R", help="for adam only")
+    descent.add_argument("--seed", type=int, metavar="N", help="of the noise")
+    _add_network(parser)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    network = parser.add_argument_group("network")
+    network.add_argument("--weights", metavar="NAME|FILE",
+                         help="auto (default), pocket, random, vgg19 or a weight file")  # fmt: skip
+    network.add_argument("--pooling", choices=POOLINGS, help="default: max")
+    network.add_argument("--device", metavar="D", help="cpu, cuda or mps (default: the fastest)")
