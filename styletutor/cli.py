@@ -27,7 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console without "×" or "→" must not end the work
             stream.reconfigure(errors="replace")
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments, others = parser.parse_known_args(argv)
+    if arguments.run is commands.lab:
+        arguments.options = others
+    elif others:
+        parser.error(f"unknown arguments: {' '.join(others)}")
     try:
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read our output has gone; there is nobody to tell
@@ -76,8 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
         "doctor", commands.doctor, "say what this machine has and what a lesson will cost here"
     )
     _add_network(doctor)
-    lab = add("lab", commands.lab, "open JupyterLab on the notebooks")
-    lab.add_argument("options", nargs=argparse.REMAINDER, help="passed on to JupyterLab")
+    text = "open JupyterLab on the notebooks; its own options are passed on to it"
+    add("lab", commands.lab, text)
     return parser
 
 

@@ -114,7 +114,7 @@ def _finish(
     )
     if getattr(arguments, "expected_sha256", vgg.sha256) != vgg.sha256:
         raise ValueError(f"the weights {vgg.name!r} are not those of the report; give --weights")
-    print(f"{vgg}", file=sys.stderr)
+    print(f"{vgg}", flush=True)
     result = verb(*pictures, vgg=vgg, **settings)
     resolved = asked if asked != "auto" else ("pocket" if vgg.name == "pocket" else "vgg19")
     result.settings["weights"] = resolved

@@ -98,7 +98,7 @@ def layer_sheet(vgg: VGG, photo: Tensor, layers: Sequence[str], channels: int = 
         strongest = strongest_channels(maps, channels)
         for column, channel in enumerate(strongest):
             axes = sheet.add_subplot(len(layers), channels, row * channels + column + 1)
-            axes.imshow(maps[0, channel].cpu(), cmap="viridis", interpolation="nearest")
+            axes.imshow(maps[0, channel].cpu().numpy(), cmap="viridis", interpolation="nearest")
             axes.set_title(f"channel {channel}", fontsize=7, pad=2)
             axes.set_xticks([])
             axes.set_yticks([])
@@ -122,7 +122,7 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
     for place, (caption, gram) in enumerate(grams.items(), start=1):
         axes = sheet.add_subplot(1, len(grams), place)
         shown = axes.imshow(
-            gram[0].cpu(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest"
+            gram[0].cpu().numpy(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest"
         )
         axes.set_title(caption, fontsize=10)
         axes.set_xlabel("channel")

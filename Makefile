@@ -1,0 +1,45 @@
+# Every target makes what it needs: the first run installs, the next ones start in seconds.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+LAB := .venv/lab-installed
+DEV := .venv/dev-installed
+
+.PHONY: lab test lint notebooks bench clean
+
+lab: $(LAB) ## open JupyterLab on the course; options in ARGS, as ARGS="--no-browser --port 8899"
+	$(BIN)/styletutor lab $(ARGS)
+
+test: $(DEV) ## the tests; ARGS="-k gram" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## format and lint, notebooks included, without changing anything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+notebooks: $(DEV) ## re-execute the notebooks in place
+	$(BIN)/ruff format notebooks
+	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+bench: $(DEV) ## seconds per evaluation beside a plain loop
+	$(BIN)/python benchmarks/evaluation.py $(ARGS)
+
+clean: ## remove the environment
+	rm -rf .venv
+
+.venv/bin/python .venv/Scripts/python.exe:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "styletutor needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(LAB): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[lab]'
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[lab,dev]'
+	@touch $@ $(LAB)

@@ -1,0 +1,267 @@
+"""The command line as a person meets it: in a process of its own where that matters."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import styletutor as st
+from styletutor.cli import main
+from styletutor.weights import default_device
+
+SMALL = ["--size", "48", "--evaluations", "3", "--weights", "pocket"]
+LAYERS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1", "relu2_1"]
+
+
+def transfer(out: Path, *more: str) -> list[str]:
+    pictures = ["--content", "astronaut", "--styles", "voronoi-mosaic", "--output", str(out)]
+    return ["transfer", *pictures, *SMALL, *LAYERS, *more]
+
+
+def in_a_process(*arguments: str, **options: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from styletutor.cli import main; raise SystemExit(main())"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, **options)
+
+
+def refused(capsys: pytest.CaptureFixture, arguments: list[str]) -> str:
+    """The one line that a refused command writes."""
+    try:
+        code = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    err = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert err[-1].startswith("styletutor: error: ")
+    assert not any("Traceback" in line for line in err)
+    return err[-1]
+
+
+def test_transfer_saves_picture_and_report(tmp_path: Path) -> None:
+    out, report = tmp_path / "out.png", tmp_path / "run.json"
+    assert main(transfer(out, "--report", str(report), "--tv-weight", "0.1")) == 0
+    assert st.load_image(out).shape == (1, 3, 48, 48)
+    data = json.loads(report.read_text())
+    assert data["command"] == "transfer"
+    assert data["settings"]["weights"] == "pocket"
+    assert data["settings"]["tv_weight"] == 0.1
+    assert len(data["history"]) == data["evaluations"] == 3
+    assert data["backbone"]["name"] == "pocket"
+
+
+def test_a_report_is_enough_to_run_again_bit_for_bit(tmp_path: Path) -> None:
+    if default_device().type != "cpu":
+        pytest.skip("only the CPU promises the same bits")
+    first, again, other = (tmp_path / f"{name}.png" for name in ("first", "again", "other"))
+    report = str(tmp_path / "run.json")
+    settings = ["--start", "noise", "--seed", "3", "--style-layers", "relu1_1=2", "relu2_1"]
+    assert main([*transfer(first), *settings, "--report", report]) == 0
+    assert main(["transfer", "--settings", report, "--output", str(again)]) == 0
+    assert first.read_bytes() == again.read_bytes()
+    changed = ["--output", str(other), "--seed", "4"]
+    assert main(["transfer", "--settings", report, *changed]) == 0
+    assert first.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["content", "style"])
+def test_reconstruct(kind: str, tmp_path: Path) -> None:
+    out, report = tmp_path / "out.jpg", tmp_path / "run.json"
+    command = ["reconstruct", kind, "--image", "chelsea", "--layers", "relu1_1", "relu2_1=0.5"]
+    assert main([*command, "--output", str(out), *SMALL, "--report", str(report)]) == 0
+    assert st.load_image(out).shape == (1, 3, 32, 48)
+    data = json.loads(report.read_text())
+    assert data["command"] == f"reconstruct {kind}"
+    assert data["settings"]["layers"] == {"relu1_1": 1.0, "relu2_1": 0.5}
+
+
+def test_layers(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert main(["layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 37
+    assert lines[1].split() == ["conv1_1", "conv", "64", "1", "3×3", "1,792"]
+    assert lines[-1].split()[:4] == ["pool5", "pool", "512", "32"]
+    sheet = tmp_path / "sheet.png"
+    assert main(["layers", "--image", "coins", "--output", str(sheet), "--weights", "pocket"]) == 0
+    assert st.load_image(sheet).shape[-1] > 800
+
+
+def test_weights(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert main(["weights"]) == 0
+    out = capsys.readouterr().out
+    assert "untrained" in out and "auto" in out
+    vgg = st.load_vgg("pocket")
+    state = {}
+    for name, module in vgg.convolutions.items():
+        key = f"features.{vgg.layer_names.index(name)}"
+        state |= {f"{key}.weight": module.weight, f"{key}.bias": module.bias}
+    torch.save(state, tmp_path / "w.pth")
+    assert main(["weights", "check", str(tmp_path / "w.pth")]) == 0
+    assert "conv1_1 … pool5" in capsys.readouterr().out
+
+
+def test_doctor(capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor", "--weights", "pocket"]) == 0
+    out = capsys.readouterr().out
+    for word in ("Python", "torch", "device", "memory", "untrained", "256×256", "512×512", "GiB"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["transfer"], ["reconstruct"], ["layers"], ["weights"], ["doctor"], ["lab"]]
+)
+def test_help(command: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, "--help"])
+    assert exit_.value.code == 0
+    assert "usage: styletutor" in capsys.readouterr().out
+
+
+def make_bad_files(folder: Path) -> None:
+    (folder / "text.jpg").write_text("I am no picture")
+    (folder / "empty.png").write_bytes(b"")
+    st.save_image(torch.rand(1, 3, 64, 64), folder / "whole.jpg")
+    (folder / "truncated.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:700])
+    st.save_image(torch.rand(1, 3, 7, 90), folder / "thin.png")
+    (folder / "corrupt.pth").write_bytes(b"PK\x03\x04" + bytes(500))
+    torch.save({"features.0.weight": torch.zeros(4, 3, 5, 5)}, folder / "shape.pth")
+    (folder / "not-a-report.json").write_text("[1, 2]")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (["--content", "no-such-file.jpg"], "no-such-file.jpg"),
+        (["--content", "text.jpg"], "text.jpg is not a picture"),
+        (["--content", "empty.png"], "empty"),
+        (["--styles", "truncated.jpg"], "truncated.jpg"),
+        (["--content", "thin.png", "--content-layers", "relu5_1"], "at least 16"),
+        (["--content-layers", "rleu4_2"], "relu4_2"),
+        (["--style-layers", "relu1_1=abc"], "NAME=WEIGHT"),
+        (["--content", "astronuat"], "astronaut"),
+        (["--recipe", "defualt"], "default"),
+        (["--weights", "pokcet"], "pocket"),
+        (["--weights", "corrupt.pth"], "corrupt.pth"),
+        (["--weights", "shape.pth"], "shape.pth"),
+        (["--style-weight", "-1"], "finite number"),
+        (["--style-weight", "nan"], "finite number"),
+        (["--tv-weight", "inf"], "finite number"),
+        (["--blend", "1", "2"], "2 blend weights for 1"),
+        (["--blend", "-1"], "blend weights"),
+        (["--evaluations", "0"], "evaluations=0"),
+        (["--size", "0"], "size"),
+        (["--size", "many"], "--size"),
+        (["--output", "nowhere/out.png"], "nowhere"),
+        (["--output", "out.xyz"], "out.xyz"),
+        (["--output", "whole.jpg", "--content", "whole.jpg"], "overwrite"),
+        (["--report", "nowhere/run.json"], "nowhere"),
+        (["--report", "out.png"], "two names"),
+        (["--settings", "no-report.json"], "no-report.json"),
+        (["--settings", "not-a-report.json"], "not a report"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--start", "thin.png"], "resize"),
+    ],
+)
+def test_bad_input_is_one_line_and_touches_no_file(
+    change: list[str], message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    make_bad_files(tmp_path)
+    Path("out.png").write_bytes(b"an old picture")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert message in refused(capsys, [*transfer(Path("out.png")), *change])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "COMMAND"),
+        (["tranfser"], "tranfser"),
+        (["transfer", "--content", "astronaut"], "--output"),
+        (["transfer", "--output", "out.png"], "--content and --styles must be given"),
+        (["reconstruct", "--output", "out.png"], "kind"),
+        (["reconstruct", "content", "--output", "out.png"], "--image and --layers"),
+        (["layers", "--image", "astronaut"], "--output"),
+        (["weights", "check"], "FILE"),
+        (["weights", "check", "nothing.pth"], "nothing.pth"),
+        (["weights", "status", "nothing.pth"], "FILE"),
+    ],
+)
+def test_bad_commands(
+    arguments: list[str], message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_another_command_or_other_weights_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    report, out = tmp_path / "run.json", tmp_path / "out.png"
+    assert main(transfer(out, "--report", str(report))) == 0
+    again = ["--settings", str(report), "--output", str(tmp_path / "again.png")]
+    assert "not of `reconstruct content`" in refused(capsys, ["reconstruct", "content", *again])
+    data = json.loads(report.read_text())
+    data["backbone"]["sha256"] = "f" * 64
+    report.write_text(json.dumps(data))
+    assert "not those of the report" in refused(capsys, ["transfer", *again])
+    data["settings"]["colour"] = "red"
+    report.write_text(json.dumps(data))
+    assert "colour" in refused(capsys, ["transfer", *again])
+
+
+def test_errors_in_a_real_process_are_one_line(tmp_path: Path) -> None:
+    done = in_a_process(*transfer(tmp_path / "out.png", "--content", "missing.jpg"))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("styletutor: error: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process on Windows")
+def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
+    out, report = tmp_path / "out.png", tmp_path / "run.json"
+    code = (
+        "import sys, styletutor.result as r; from styletutor.cli import main\n"
+        "original = r._progress_bar.__call__\n"
+        "def call(self, step):\n"
+        "    original(self, step)\n"
+        "    if step.evaluation == 3: print('three', flush=True)\n"
+        "r._progress_bar.__call__ = call\n"
+        "raise SystemExit(main())"
+    )
+    arguments = transfer(out, "--report", str(report), "--evaluations", "1000000")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert "three\n" in iter(process.stdout.readline, "")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "saved the best picture so far" in err
+    data = json.loads(report.read_text())
+    assert data["interrupted"] and 3 <= data["evaluations"] < 1000000
+    assert st.load_image(out).shape == (1, 3, 48, 48)
+
+
+def test_lab_without_notebooks_or_jupyter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    calls = []
+    monkeypatch.setattr("subprocess.call", lambda command: calls.append(command) or 0)
+    assert main(["lab", "--no-browser", "--port", "8899"]) == 0
+    assert calls[0][1:3] == ["-m", "jupyterlab"]
+    assert calls[0][-3:] == ["--no-browser", "--port", "8899"]
+    assert Path(calls[0][3], "01_inside_vgg.ipynb").exists()
+    monkeypatch.setitem(sys.modules, "jupyterlab", None)
+    assert "pip install" in refused(capsys, ["lab"])

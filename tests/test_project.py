@@ -1,0 +1,80 @@
+"""What the project promises about itself: dependencies, start-up, rooms, and what is in git."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+FLOORS = [
+    {"files", "artworks", "losses", "lbfgs"},
+    {"images", "vgg"},
+    {"weightfiles", "samples", "objective"},
+    {"weights", "recipes", "descent"},
+    {"result"},
+    {"transfer", "run"},
+    {"plots", "doctor", "widgets", "lessons"},
+    {"commands"},
+    {"cli"},
+]
+
+
+def split(requirement: str) -> tuple[str, str]:
+    name, version = re.fullmatch(r"([\w-]+)(>=[\d.]+)", requirement).groups()
+    return CONDA_NAMES.get(name, name), version
+
+
+def test_conda_and_pip_ask_for_the_same() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {split(r) for r in project["dependencies"] + project["optional-dependencies"]["lab"]}
+    wanted.add(("python", project["requires-python"]))
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *plain, pip = environment["dependencies"]
+    plain.remove("pip")
+    assert {split(r) for r in plain} == wanted
+    assert pip == {"pip": ["-e .[lab]"]}
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_import_is_light() -> None:
+    """Nothing slow is imported before it is needed."""
+    heavy = {"torchvision", "matplotlib", "skimage", "scipy", "ipywidgets", "IPython"}
+    code = "import sys, json, styletutor; print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(json.loads(out.stdout))
+
+
+def rooms_imported_by(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "styletutor":
+            rooms |= {alias.name for alias in node.names} - {"__version__"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("styletutor."):
+            rooms.add(node.module.split(".")[1])
+    return rooms
+
+
+@pytest.mark.parametrize("floor", range(len(FLOORS)))
+def test_a_room_imports_only_from_floors_below(floor: int) -> None:
+    below = set().union(*FLOORS[:floor])
+    for room in FLOORS[floor]:
+        paths = [ROOT / f"styletutor/{room}.py", *(ROOT / f"styletutor/{room}").glob("**/*.py")]
+        for path in (p for p in paths if p.exists()):
+            assert rooms_imported_by(path) <= below | {room}, path
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {p.stem for p in (ROOT / "styletutor").iterdir() if p.stem[0] != "_"}
+    assert rooms <= set().union(*FLOORS)
+
+
+def test_modules_can_be_read_in_one_sitting() -> None:
+    for path in (ROOT / "styletutor").glob("**/*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
