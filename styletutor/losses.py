@@ -26,9 +26,32 @@ def gram_matrix(features: Tensor, normalise: str = "chw") -> Tensor:
     if normalise not in NORMALISATIONS:
         raise ValueError(f"normalise={normalise!r} is unknown; choose one of {NORMALISATIONS}")
     channels, positions = features.shape[1], features.shape[2] * features.shape[3]
-    flat = features.flatten(2)  # (B, C, H·W): a view, for channels-last features too
-    gram = flat @ flat.mT
-    return gram / {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
+    divisor = {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
+    return _Gram.apply(features) / divisor
+
+
+class _Gram(torch.autograd.Function):
+    """F Fᵀ with its derivative written by hand: ∂/∂F of ⟨D, F Fᵀ⟩ is (D + Dᵀ) F.
+
+    Autograd would form D F and Dᵀ F in two products, and copy channels-last features for them.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows = _positions_by_channels(features)
+        return rows.mT @ rows
+
+    @staticmethod
+    def backward(ctx, d: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        gradient = _positions_by_channels(features) @ (d + d.mT)
+        return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _positions_by_channels(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H·W, C): for channels-last features a view, no copy."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:

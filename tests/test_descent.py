@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from styletutor.descent import descend, make_start
 from styletutor.objective import Objective
@@ -99,6 +100,25 @@ def test_a_knob_counts_from_the_next_evaluation() -> None:
     later = list(steps)
     assert later[-1].evaluation == 12
     assert later[-1].losses["style"] < after.losses["style"]
+
+
+class NoReading(TorchDispatchMode):
+    """Refuses to bring a number from the device to the host, as `if`, `float` and `item` do."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            raise AssertionError("a step read a number back")
+        return function(*args, **(kwargs or {}))
+
+
+def test_nothing_is_read_back_in_a_step() -> None:
+    """Not for Adam: torch's reads its step counter, which always lives on the host."""
+    steps = descend(make_objective(tv_weight=0.1), start(2), 30)
+    next(steps)  # the first loss is looked at
+    with NoReading():
+        step = [*steps][-1]
+        with pytest.raises(AssertionError, match="read a number back"):
+            _ = step.losses  # the oracle works: looking is reading
 
 
 def test_starts() -> None:

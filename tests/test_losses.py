@@ -118,6 +118,11 @@ def test_gradients(mode: str) -> None:
     assert torch.autograd.gradcheck(functions[mode], features)
 
 
+def test_second_derivatives_of_the_hand_written_gradient() -> None:
+    features = random(1, 2, 2, 3).requires_grad_()
+    assert torch.autograd.gradgradcheck(gram_matrix, features)
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"\(B, C, H, W\), got \(3, 4, 5\)"):
         gram_matrix(random(3, 4, 5))
