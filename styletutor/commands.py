@@ -194,6 +194,12 @@ def lab(arguments: argparse.Namespace) -> int:
         import jupyterlab  # noqa: F401
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "JupyterLab is not installed; run: pip install 'styletutor[lab]'"
+            "JupyterLab is not installed; run `make lab` in a clone, or: pip install -e '.[lab]'"
         ) from None
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(folder), *arguments.options])
+    command = [sys.executable, "-m", "jupyterlab", str(folder), *arguments.options]
+    process = subprocess.Popen(command)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # JupyterLab has had it too, and asks what to do
+            continue

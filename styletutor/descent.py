@@ -99,7 +99,10 @@ def descend(
         loss = sum(parts.values())
         if evaluation == 1 and not torch.isfinite(loss).all():
             raise ValueError("the loss of the start is not finite; check the pictures and weights")
-        best = _Best(x, loss, parts) if best is None else best.updated(x, loss, parts)
+        if best is None or version != objective.version:  # a knob may turn during an evaluation
+            best = _Best(x, loss, parts)
+        else:
+            best = best.updated(x, loss, parts)
         yield Step(evaluation, evaluations, x, parts, best.image, best.parts, objective)
         if version == objective.version and evaluation < evaluations:
             x = optimise.step(x, loss, gradient)

@@ -100,7 +100,7 @@ def run_descent(
         learning_rate=settings["learning_rate"],
     )
     interrupted = False
-    with _progress_bar(settings["evaluations"], command, progress) as bar:
+    with _ProgressBar(settings["evaluations"], command, progress) as bar:
         try:
             for step in steps:
                 seen.append(step.parts)
@@ -142,7 +142,7 @@ def _read_back(seen: list[dict[str, Tensor]]) -> list[dict[str, Any]]:
     return rows
 
 
-class _progress_bar:
+class _ProgressBar:
     """tqdm's bar with the losses beside it, drawn a few times a second at most."""
 
     def __init__(self, evaluations: int, command: str, wanted: bool | None) -> None:
@@ -152,7 +152,7 @@ class _progress_bar:
         self.bar = tqdm(total=evaluations, desc=command, unit="eval", disable=hidden, leave=False)
         self.looked = 0.0
 
-    def __enter__(self) -> _progress_bar:
+    def __enter__(self) -> _ProgressBar:
         return self
 
     def __call__(self, step: Step) -> None:
