@@ -26,7 +26,7 @@ def button(panel: widgets.LivePanel, name: str) -> object:
 
 def test_channel_browser() -> None:
     browser = widgets.channel_browser(make_tiny_vgg(), PHOTO)
-    (layer, channel), picture, caption = browser.children[0].children, *browser.children[1:]
+    (layer, channel), caption, picture = browser.children[0].children, *browser.children[1:]
     first = picture.value
     assert opened(picture).size[0] >= 200
     channel.value = 2

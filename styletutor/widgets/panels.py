@@ -22,6 +22,7 @@ from styletutor.vgg import VGG
 
 SECONDS_BETWEEN_PICTURES = 0.2
 WIDE = {"description_width": "8em"}
+NATURAL = {"width": "360px", "align_self": "flex-start"}  # not stretched across the page
 
 
 def jpeg_bytes(image: Tensor, side: int = 320) -> bytes:
@@ -42,7 +43,7 @@ def channel_browser(
         features = vgg(photo.to(vgg.device), vgg.layer_names)
     layers = widgets.Dropdown(options=vgg.layer_names, value=layer, description="layer")
     channels = widgets.IntSlider(value=channel, min=0, max=1, description="channel")
-    shown, caption = widgets.Image(format="jpeg"), widgets.Label()
+    shown, caption = widgets.Image(format="jpeg", layout=NATURAL), widgets.Label()
 
     def show(_: object = None) -> None:
         maps, row = features[layers.value][0], vgg.layer(layers.value)
@@ -61,7 +62,7 @@ def channel_browser(
     layers.observe(show, "value")
     channels.observe(show, "value")
     show()
-    return widgets.VBox([widgets.HBox([layers, channels]), shown, caption])
+    return widgets.VBox([widgets.HBox([layers, channels]), caption, shown])
 
 
 class LivePanel(widgets.VBox):
@@ -81,9 +82,9 @@ class LivePanel(widgets.VBox):
         stop = widgets.Button(description="Stop", icon="stop")
         start.on_click(lambda _: self.start())
         stop.on_click(lambda _: self.stop())
-        self.picture = widgets.Image(format="jpeg")
+        self.picture = widgets.Image(format="jpeg", layout=NATURAL)
         self.caption = widgets.Label("press Start")
-        super().__init__([*controls, widgets.HBox([start, stop]), self.picture, self.caption])
+        super().__init__([*controls, widgets.HBox([start, stop]), self.caption, self.picture])
 
     def start(self) -> LivePanel:
         """Begin a new run with the present settings, after stopping the one before."""
