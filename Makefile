@@ -1,5 +1,7 @@
 # Every target makes what it needs: the first run installs, the next ones start in seconds.
 PYTHON ?= python3
+# As in styletutor/__init__.py, for programs that load torch before it.
+export GOMP_SPINCOUNT ?= 1000
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
 else

@@ -1,6 +1,13 @@
 """Learn and teach neural style transfer: look inside VGG-19, reconstruct, transfer."""
 
+import os
+
 __version__ = "0.1.0"
+
+# PyTorch's threads on Linux wait for each other by spinning, each on its core. Beside any other
+# busy program, such as a browser, small networks then run many times slower; a short spin mends it.
+# It has to be said before torch is loaded, and JupyterLab's kernels inherit it.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from styletutor.images import resize_image, save_image
 from styletutor.losses import (

@@ -51,9 +51,8 @@ def load_vgg(
         weights = "pocket"
         print(
             "styletutor: using the pocket weights (untrained): no VGG-19 weights on this machine; "
-            "`styletutor weights fetch` gets them",
-            file=sys.stderr,
-        )
+            "`styletutor weights fetch` gets them"
+        )  # to stdout, which a notebook does not paint red
     if weights in ("pocket", "random"):
         return _untrained(str(weights), pooling).to(device)
     named = weights in ("auto", "vgg19")

@@ -417,7 +417,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 
 def test_auto_without_vgg19_takes_pocket_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_vgg(device="cpu").name == "pocket"
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert told.count("\n") == 1 and "pocket weights (untrained)" in told
     assert "styletutor weights fetch" in told
 
@@ -431,7 +431,7 @@ def test_the_cached_file_is_taken(
     path = saved(state_dict(), empty_machine / FILE_NAME)
     assert find_vgg19() == path
     assert load_vgg(name, device="cpu").sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
@@ -516,7 +516,7 @@ def test_vgg19_is_downloaded_once_and_announced(
     server.mode = "missing"
     assert fetch_vgg19() == find_vgg19() == empty_machine / FILE_NAME
     assert load_vgg("auto", device="cpu").sha256 == network.sha256
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_fetch_replaces_a_damaged_file(server: Server, empty_machine: Path) -> None:

@@ -119,8 +119,13 @@ class LivePanel(widgets.VBox):
         if run.error is not None:
             self.caption.value = f"stopped by an error: {run.error}"
         else:
+            loss, count = run.result.loss, len(run.result.history)
             self.picture.value = jpeg_bytes(run.result.image)
-            self.caption.value = repr(run.result)
+            self.caption.value = (
+                f"{'stopped' if run.result.interrupted else 'done'} after {count} evaluations: "
+                f"loss {loss['start']['total']:.3g} → {loss['end']['total']:.3g}; "
+                f"weights: {run.result.backbone['name']}"
+            )
 
 
 def content_panel(vgg: VGG, photo: Tensor, layer: str = "relu3_1", **settings: Any) -> LivePanel:
