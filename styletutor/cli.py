@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import torch
+
 import styletutor as st
 from styletutor import commands
 from styletutor.descent import OPTIMISERS, STARTS
@@ -34,10 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif others:
         parser.error(f"unknown arguments: {' '.join(others)}")
     try:
-        return arguments.run(arguments) or 0
-    except BrokenPipeError:  # whoever read our output has gone; there is nobody to tell
+        code = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has gone; files are saved before it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except torch.OutOfMemoryError:
+        print("styletutor: error: out of GPU memory; use a smaller --size", file=sys.stderr)
+        return 2
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"styletutor: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -59,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
         command = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         return command
 
     _add_transfer(add("transfer", commands.transfer, "paint a picture in the manner of others"))

@@ -11,17 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import styletutor as st
-from styletutor.files import try_writing, write_file
+from styletutor.descent import STARTS
+from styletutor.files import check_apart, try_writing, write_file
 from styletutor.images import check_writable
+from styletutor.reports import as_options, read_report
 from styletutor.result import Result
 from styletutor.vgg import VGG
 from styletutor.weights import check_weights, fetch_vgg19, find_vgg19
+
+NOT_SETTINGS = {
+    "run",
+    "parser",
+    "kind",
+    "output",
+    "report",
+    "settings",
+    "device",
+    "expected_sha256",
+}
+# What a recipe sets: another recipe than the report's must be free to set them anew.
+RECIPE_SETTINGS = {
+    "recipe", "content_layers", "style_layers", "content_weight", "style_weight", "tv_weight",
+    "optimiser", "start",
+}  # fmt: skip
 
 
 def transfer(arguments: argparse.Namespace) -> int:
     """`styletutor transfer`."""
     settings = _settings(arguments, "transfer", ("content", "styles"))
-    _check_outputs(arguments, [settings["content"], *settings["styles"]])
+    _check_files(arguments, [settings["content"], *settings["styles"]])
     styles = settings.pop("styles")
     return _finish(arguments, st.transfer, (settings.pop("content"), styles), settings)
 
@@ -29,7 +47,7 @@ def transfer(arguments: argparse.Namespace) -> int:
 def reconstruct(arguments: argparse.Namespace) -> int:
     """`styletutor reconstruct content|style`."""
     settings = _settings(arguments, f"reconstruct {arguments.kind}", ("image", "layers"))
-    _check_outputs(arguments, [settings["image"]])
+    _check_files(arguments, [settings["image"]])
     verb = {"content": st.reconstruct_content, "style": st.reconstruct_style}[arguments.kind]
     return _finish(arguments, verb, (settings.pop("image"), settings.pop("layers")), settings)
 
@@ -37,43 +55,33 @@ def reconstruct(arguments: argparse.Namespace) -> int:
 def _settings(
     arguments: argparse.Namespace, command: str, required: Sequence[str]
 ) -> dict[str, Any]:
-    """What the verb and `load_vgg` are called with: the report's settings, then the options."""
-    settings: dict[str, Any] = {}
+    """What the verb and `load_vgg` are called with: the options, then the report's settings."""
     if arguments.settings is not None:
-        report = _read_report(arguments.settings, command)
-        settings = dict(report["settings"])
-        if arguments.weights is None:
-            arguments.expected_sha256 = report["backbone"]["sha256"]
-    mine = {"run", "kind", "output", "report", "settings", "device", "expected_sha256"}
-    for name, value in vars(arguments).items():
-        if name not in mine and value is not None:
-            settings[name] = _layer_weights(value) if name.endswith("layers") else value
-    unknown = set(settings) - set(vars(arguments))
-    if unknown:
-        raise ValueError(f"{arguments.settings} has settings that are unknown here: {unknown}")
-    missing = [f"--{name}" for name in required if settings.get(name) is None]
+        _fill_in(arguments, command)
+    missing = [f"--{name}" for name in required if getattr(arguments, name) is None]
     if missing:
         raise ValueError(f"{' and '.join(missing)} must be given, or --settings with a report")
-    unnamed = [str(value) for value in settings.values() if "tensor with sha256" in str(value)]
-    if unnamed:
-        raise ValueError(f"the report is of a picture without a name ({unnamed[0]}); give its file")
-    return settings
+    return {
+        name: _layer_weights(value) if name.endswith("layers") else value
+        for name, value in vars(arguments).items()
+        if name not in NOT_SETTINGS and value is not None
+    }
 
 
-def _read_report(path: str, command: str) -> dict[str, Any]:
-    try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
-        wrong = report["command"] != command
-        dict(report["settings"]), str(report["backbone"]["sha256"])
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no report {path}; check the name") from None
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{path} is not a report of styletutor; give one made by --report"
-        ) from None
-    if wrong:
-        raise ValueError(f"{path} is the report of `{report['command']}`, not of `{command}`")
-    return report
+def _fill_in(arguments: argparse.Namespace, command: str) -> None:
+    """Give the options that were left out the values that the report has for them."""
+    report = read_report(arguments.settings, command)
+    if arguments.weights is None:
+        arguments.expected_sha256 = report["backbone"]["sha256"]
+    if report.get("turned"):
+        print("styletutor: weights were turned in that run; this one keeps the first", flush=True)
+    without = RECIPE_SETTINGS if getattr(arguments, "recipe", None) is not None else ()
+    words = [arguments.kind] if "kind" in arguments else []
+    options = as_options(report["settings"], without)
+    recorded = arguments.parser.parse_args([*words, "--output", arguments.output, *options])
+    for name, value in vars(recorded).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
 
 
 def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
@@ -90,16 +98,19 @@ def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
     return weights
 
 
-def _check_outputs(arguments: argparse.Namespace, inputs: Sequence[str]) -> None:
-    """Find out before the work whether its results can be saved, and harm none of its inputs."""
+def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None:
+    """Before the work, find out whether its results can be saved and its pictures be read.
+
+    Raises ValueError if an output would overwrite an input.
+    """
     check_writable(arguments.output)
     if arguments.report is not None:
         try_writing(arguments.report)
-        if Path(arguments.report).resolve() == Path(arguments.output).resolve():
-            raise ValueError(f"--output and --report are both {arguments.report}; give two names")
-    for name in inputs:
-        if Path(name).exists() and Path(name).resolve() == Path(arguments.output).resolve():
-            raise ValueError(f"--output would overwrite the input {name}; choose another name")
+    start, weights = getattr(arguments, "start", None), arguments.weights
+    pictures = [*pictures, *([start] if start is not None and start not in STARTS else [])]
+    check_apart([arguments.output, arguments.report], [*pictures, weights])
+    for name in pictures:
+        st.load_image(name, arguments.size)
 
 
 def _finish(
@@ -108,16 +119,14 @@ def _finish(
     pictures: tuple[Any, ...],
     settings: dict[str, Any],
 ) -> int:
-    asked = settings.pop("weights", None) or "auto"
     vgg = st.load_vgg(
-        asked, pooling=settings.pop("pooling", None) or "max", device=arguments.device
+        settings.pop("weights", "auto"),
+        pooling=settings.pop("pooling", "max"),
+        device=arguments.device,
     )
     if getattr(arguments, "expected_sha256", vgg.sha256) != vgg.sha256:
         raise ValueError(f"the weights {vgg.name!r} are not those of the report; give --weights")
-    print(f"{vgg}", flush=True)
     result = verb(*pictures, vgg=vgg, **settings)
-    resolved = asked if asked != "auto" else ("pocket" if vgg.name == "pocket" else "vgg19")
-    result.settings["weights"] = resolved
     result.save(arguments.output)
     if arguments.report is not None:
         text = json.dumps(result.report(), indent=1)
@@ -137,6 +146,7 @@ def layers(arguments: argparse.Namespace) -> None:
         from styletutor.plots import layer_sheet
 
         check_writable(arguments.output)
+        check_apart([arguments.output], [arguments.image, arguments.weights])
         photo = st.load_image(arguments.image, 512)
         layer_sheet(_network(arguments), photo, arguments.layers).save(arguments.output)
         print(f"saved {arguments.output}")

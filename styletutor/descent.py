@@ -62,7 +62,7 @@ def make_start(start: str | Tensor, like: Tensor, seed: int = 0) -> Tensor:
             raise ValueError(f"the start is {size} pixels but the result {wanted}; resize it first")
         return start.to(like).expand_as(like).clamp(*BOX)
     if start == "content":
-        return like.clone()
+        return like.clamp(*BOX)
     if start == "noise":
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(like.shape, generator=generator)
@@ -83,8 +83,8 @@ def descend(
     `start` is (B, 3, H, W) in [0, 1] on the network's device: B pictures that are moved
     independently of one another and kept in [0, 1]. `optimiser` is "lbfgs" (needs no learning
     rate) or "adam" (`learning_rate` is the step in units of the pixels' range). Nothing is read
-    back from the device except the first loss. Weights that were changed between two steps count
-    from the next evaluation on; the optimiser then starts afresh from the present picture.
+    back from the device except the first loss. Weights that were changed after a step count from
+    the next evaluation on, where the optimiser starts afresh; the picture never stands still.
 
     Raises ValueError for bad settings, or if the loss of the start is not a finite number.
     """
@@ -104,18 +104,20 @@ def descend(
         else:
             best = best.updated(x, loss, parts)
         yield Step(evaluation, evaluations, x, parts, best.image, best.parts, objective)
-        if version == objective.version and evaluation < evaluations:
+        if evaluation < evaluations:
             x = optimise.step(x, loss, gradient)
 
 
-def check_settings(evaluations: int, optimiser: str, learning_rate: float) -> None:
-    """Raise ValueError for settings that `descend` cannot follow."""
+def check_settings(evaluations: int, optimiser: str, learning_rate: float, seed: int = 0) -> None:
+    """Raise ValueError for settings that `descend` or `make_start` cannot follow."""
     if not isinstance(evaluations, int) or evaluations < 1:
         raise ValueError(f"evaluations={evaluations}; it must be a whole number of at least 1")
     if optimiser not in OPTIMISERS:
         raise ValueError(f"unknown optimiser {optimiser!r}; choose {' or '.join(OPTIMISERS)}")
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate={learning_rate}; it must be a finite number above 0")
+    if not isinstance(seed, int) or abs(seed) >= 2**63:
+        raise ValueError(f"seed={seed}; it must be a whole number of at most 63 bits")
 
 
 def _evaluate(objective: Objective, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:

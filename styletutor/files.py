@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def write_file(path: PathLike, data: bytes) -> None:
             os.remove(temporary)
 
 
+def check_apart(outputs: Iterable[PathLike | None], inputs: Iterable[PathLike | None]) -> None:
+    """Raise ValueError if two outputs are the same file, or an output is one of the inputs."""
+    written: list[str] = []
+    for output in (os.path.realpath(o) for o in outputs if o is not None):
+        if output in written:
+            raise ValueError(f"{output} is named for two outputs; give each a name of its own")
+        written.append(output)
+        for name in (i for i in inputs if i is not None and os.path.exists(i)):
+            if os.path.exists(output) and os.path.samefile(name, output):
+                raise ValueError(f"the output would overwrite the input {name}; choose another")
+
+
 def try_writing(path: PathLike) -> None:
     """Find out, without leaving a trace, whether `path` could be written.
 
@@ -33,6 +46,7 @@ def try_writing(path: PathLike) -> None:
     if target is not None:
         # Only a real attempt tells: for an administrator os.access says yes to everything.
         os.remove(_make_temporary(os.path.dirname(target)))
+        _try_name(target)
 
 
 def _check_target(path: PathLike) -> str | None:
@@ -59,3 +73,16 @@ def _make_temporary(folder: str) -> str:
             f"Cannot write in the folder {folder} ({error.strerror}); choose another one."
         ) from None
     return temporary
+
+
+def _try_name(target: str) -> None:
+    if os.path.exists(target):
+        return
+    try:
+        open(target, "xb").close()
+    except OSError as error:
+        raise PermissionError(
+            f"Cannot write a file named {os.path.basename(target)} ({error.strerror}); "
+            "choose another name."
+        ) from None
+    os.remove(target)

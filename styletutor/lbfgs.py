@@ -23,9 +23,8 @@ class LBFGS:
     """State of a batched limited-memory BFGS descent; call `step` once per evaluation.
 
     `history` pairs of differences are kept per picture (memory: 2 · history + 4 pictures). The
-    first step, and the one after a failure, moves the variables by `first_step` in the root mean
-    square: for pictures in [0, 1] a sensible length whatever the scale of the loss. No step moves
-    them by more than `max_step` (root mean square).
+    first step moves the variables by `first_step` in the root mean square: for pictures in [0, 1] a
+    sensible length whatever the scale of the loss. No step moves them by more than `max_step`.
 
     With `box=(low, high)` every point stays in the box. Variables at a bound whose gradient points
     outwards are left out of the step (two-metric projection, Bertsekas 1982), and curvature pairs
@@ -61,6 +60,7 @@ class LBFGS:
         """
         shape, x, f, g = x.shape, x.flatten(1), loss.unsqueeze(1), gradient.flatten(1)
         if self.steps == 0:
+            g = torch.nan_to_num(g, nan=0.0, posinf=0.0, neginf=0.0)  # there is no way back yet
             self._start(x, f)
         else:
             x, f, g = self._learn(x, f, g)
@@ -77,7 +77,8 @@ class LBFGS:
         self.gamma = torch.ones_like(f)  # scale of the inverse Hessian
         self.trust = torch.ones_like(f)  # 1, or less after a failure
         self.curved = torch.zeros_like(f, dtype=torch.bool)  # has any curvature pair
-        self.noise = 1e-6 * f.abs()  # rises as small as rounding are not explosions
+        # Rises as small as rounding are not explosions.
+        self.noise = torch.where(torch.isfinite(f), 1e-6 * f.abs(), 0)
 
     def _learn(self, x: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take in what was evaluated; a picture that failed gets its last good point back."""
@@ -87,14 +88,14 @@ class LBFGS:
         # Variables that could not move say nothing about the curvature along the step.
         s, y = x - self.x, (g - self.g) * self.free
         sy, ss, yy = _dot(s, y), _dot(s, s), _dot(y, y)
-        good = sy > 1e-5 * (ss * yy).sqrt()
+        good = (sy > 1e-5 * (ss * yy).sqrt()) & torch.isfinite(sy / yy)
         slot = (self.steps - 1) % self.history
         self.s[slot], self.y[slot] = s, y
         self.rho[slot] = torch.where(good, 1 / sy, 0)
         self.rho.masked_fill_(failed, 0)
         self.gamma = torch.where(good, sy / yy, self.gamma)
         self.curved = (self.curved | good) & ~failed
-        self.trust = torch.where(failed, self.trust / 4, (self.trust * 2).clamp(max=1))
+        self.trust = torch.where(failed, self.trust / 4, self.trust * 2).clamp(1e-6, 1)
         return x, f, g
 
     def _free(self, x: Tensor, g: Tensor) -> Tensor:
@@ -111,6 +112,9 @@ class LBFGS:
         move = torch.where(self.curved, self._inverse_hessian(g), steepest) * self.trust
         length = _dot(move, move).sqrt() / rms
         return -move * (self.max_step / length.clamp(min=self.max_step))
+
+    def __repr__(self) -> str:
+        return f"LBFGS(history={self.history}, box={self.box}, after {self.steps} steps)"
 
     def _inverse_hessian(self, g: Tensor) -> Tensor:
         """H g by the two-loop recursion (Nocedal & Wright, Algorithm 7.4)."""

@@ -83,9 +83,9 @@ def relative_error(value: Tensor, target: Tensor) -> Tensor:
 def total_variation(images: Tensor) -> Tensor:
     """How rough each picture is: mean of dy² plus mean of dx² over neighbouring pixels → (B,).
 
-    The squared form (β = 2) of Mahendran & Vedaldi, "Understanding Deep Image Representations by
-    Inverting Them" (CVPR 2015), Eq. 5, as a mean so that it does not grow with the size. Zero for
-    a flat picture, 2 for a checkerboard of single pixels 0 and 1.
+    The squared form (β = 2) of the total variation in Mahendran & Vedaldi, "Understanding Deep
+    Image Representations by Inverting Them" (CVPR 2015), as a mean so that it does not grow with
+    the size. Zero for a flat picture, 2 for a checkerboard of single pixels 0 and 1.
     """
     rows = (images[:, :, 1:] - images[:, :, :-1]).square().flatten(1)
     columns = (images[:, :, :, 1:] - images[:, :, :, :-1]).square().flatten(1)

@@ -27,8 +27,10 @@ class Objective:
 
     `content` is (1 or B, 3, H, W); `styles` are pictures (1 or B, 3, h, w) of any size, mixed by
     `blend` (shares, scaled to sum to 1; equal if not given): the target is the blend of their Gram
-    matrices, which has the same gradient as the blend of their losses. Pictures must be on the
-    network's device. Targets are captured once, without a graph; nothing else is kept.
+    matrices. With the paper's distance that has the gradient of the blended losses; with shares of
+    the target it is a choice of its own, in which the style of stronger contrast counts for more.
+    Pictures must be on the network's device. Targets are captured once, without a graph; nothing
+    else is kept.
 
     >>> objective = Objective(vgg, content=photo, styles=[art],
     ...                       content_layers="relu4_2", style_layers=["relu1_1", "relu2_1"])
@@ -59,7 +61,7 @@ class Objective:
         content_shares = layer_shares(content_layers if content is not None else ())
         style_shares = layer_shares(style_layers if len(styles) else ())
         if not content_shares and not style_shares:
-            raise ValueError("nothing to aim at: give a content or a style picture with its layers")
+            raise ValueError("nothing to aim at: give a picture and at least one layer for it")
         self.content_targets = self._capture_content(content, content_shares)
         self.style_targets = self._capture_styles(styles, style_shares, blend)
         self.layers = tuple(dict.fromkeys((*content_shares, *style_shares)))
@@ -81,18 +83,29 @@ class Objective:
         known += [f"style {n}" for n in self.style_targets]
         if name not in known:
             raise ValueError(f"no weight is called {name!r}; there are {', '.join(known)}")
-        weight = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
+        try:
+            weight = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
+        except (TypeError, ValueError, RuntimeError):
+            weight = torch.full((1,), math.nan)
         if not (torch.isfinite(weight) & (weight >= 0)).all():
             raise ValueError(f"the weight of {name} is {value}; it must be a finite number ≥ 0")
-        self.weights[name] = weight.to(self.vgg.device)
+        weight = weight.to(self.vgg.device)
+        if name in self.weights and torch.equal(self.weights[name], weight):
+            return
+        self.weights[name] = weight
         self.uses_tv = bool(self.weights["tv"].any()) if "tv" in self.weights else False
         self.version += 1
+
+    def weight_values(self) -> dict[str, list[float]]:
+        """All weights as numbers, read back from the device: one each, or one per picture."""
+        return {name: weight.tolist() for name, weight in self.weights.items()}
 
     def parts(self, images: Tensor) -> dict[str, Tensor]:
         """Every weighted part by itself, (B,) each: "content relu4_2", "style relu1_1", …, "tv".
 
         Their sum is the total. `images` is (B, 3, H, W) in [0, 1] on the network's device.
         """
+        self._check_batch(images)
         features = self.vgg(images, self.layers)
         parts = {}
         for layer, target in self.content_targets.items():
@@ -109,6 +122,13 @@ class Objective:
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The weighted terms, (B,) each: "content", "style" and "tv" where used, and "total"."""
         return sum_terms(self.parts(images))
+
+    def _check_batch(self, images: Tensor) -> None:
+        sizes = {f"weight of {name}": len(weight) for name, weight in self.weights.items()}
+        sizes |= {f"style at {name}": len(gram) for name, gram in self.style_targets.items()}
+        for what, size in sizes.items():
+            if size not in (1, len(images)):
+                raise ValueError(f"{size} values for the {what}, but {len(images)} picture(s)")
 
     def _scaled(self, term: str, layer: str, distance: Tensor) -> Tensor:
         return self.weights[term] * self.weights[f"{term} {layer}"] * distance
@@ -130,8 +150,9 @@ class Objective:
         return targets
 
     def __repr__(self) -> str:
-        rows = [f"{name}: {w.tolist()}" for name, w in self.weights.items() if name not in TERMS]
-        terms = ", ".join(f"{t} × {self.weights[t].tolist()}" for t in TERMS)
+        values = self.weight_values()
+        rows = [f"{name}: {value}" for name, value in values.items() if name not in TERMS]
+        terms = ", ".join(f"{term} × {values[term]}" for term in TERMS)
         return f"Objective({terms}; shares {'; '.join(rows)})"
 
 

@@ -83,11 +83,12 @@ def made_by(result: Result) -> str:
     )
 
 
-def layer_sheet(vgg: VGG, photo: Tensor, layers: Sequence[str], channels: int = 8) -> Sheet:
+def layer_sheet(vgg: VGG, photo: Tensor, layers: Sequence[str] | str, channels: int = 8) -> Sheet:
     """A row per layer with its strongest channels for `photo` (1, 3, H, W), viridis, each scaled.
 
     Strength is the mean of the absolute activation.
     """
+    layers = [layers] if isinstance(layers, str) else list(layers)
     with torch.no_grad():
         features = vgg(photo.to(vgg.device), layers)
     sheet = _sheet(
@@ -122,7 +123,11 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
     for place, (caption, gram) in enumerate(grams.items(), start=1):
         axes = sheet.add_subplot(1, len(grams), place)
         shown = axes.imshow(
-            gram[0].cpu().numpy(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest"
+            gram[0].detach().cpu().numpy(),
+            cmap="viridis",
+            vmin=0,
+            vmax=top,
+            interpolation="nearest",
         )
         axes.set_title(caption, fontsize=10)
         axes.set_xlabel("channel")
@@ -135,18 +140,22 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
 def loss_curves(result: Result) -> Sheet:
     """Weighted losses against evaluations on a logarithmic scale: by term, and by layer."""
     sheet = _sheet(10, 3.6, made_by(result))
-    terms = [n for n in result.history[0] if n not in ("evaluation", "parts")]
-    parts = list(result.history[0]["parts"])
+    evaluations = [row["evaluation"] for row in result.history]
+    names = [name for row in result.history for name in row]
+    terms = [name for name in dict.fromkeys(names) if name not in ("evaluation", "parts")]
+    parts = list(dict.fromkeys(name for row in result.history for name in row["parts"]))
     rows = [
-        ("by term", terms, lambda row, n: row[n]),
-        ("by layer", parts, lambda row, n: row["parts"][n]),
+        ("by term", terms, lambda row, name: row.get(name)),
+        ("by layer", parts, lambda row, name: row["parts"].get(name)),
     ]
     for place, (caption, names, read) in enumerate(rows, start=1):
         axes = sheet.add_subplot(1, 2, place)
         colours = colormaps["viridis"](torch.linspace(0, 0.85, len(names)).numpy())
         for name, colour, style in zip(names, colours, cycle(LINE_STYLES), strict=False):
-            values = [read(row, name) or float("nan") for row in result.history if name in names]
-            axes.plot(range(1, len(values) + 1), values, style, color=colour, label=name)
+            # Zero has no place on a logarithmic scale, and a term may come and go with its weight.
+            values = [read(row, name) or float("nan") for row in result.history]
+            dot = "." if len(values) == 1 else None
+            axes.plot(evaluations, values, style, marker=dot, color=colour, label=name)
         axes.set_yscale("log")
         axes.set_xlabel("evaluation")
         axes.set_ylabel("weighted loss")

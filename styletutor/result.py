@@ -29,7 +29,8 @@ class Result:
     `image` (B, 3, H, W) in [0, 1] on the CPU is the best picture that was evaluated. `history` has
     one row per evaluation: "evaluation", the terms "content", "style", "tv" (where used) and
     "total", and under "parts" each layer's share ("style relu1_1", …), all weighted and summed
-    over the batch. `interrupted` says that it ended before its budget.
+    over the batch. `interrupted` says that it ended before its budget, and `turned` which weights
+    were changed on the way, each row with the first "evaluation" that they counted for.
     """
 
     image: Tensor
@@ -41,6 +42,7 @@ class Result:
     device: str
     seconds: float
     interrupted: bool
+    turned: list[dict[str, Any]]
 
     def save(self, path: str | Path) -> None:
         """Write the picture to `path` (format by suffix), whole or not at all."""
@@ -58,6 +60,7 @@ class Result:
             "size": list(self.image.shape[2:]),
             "evaluations": len(self.history),
             "interrupted": self.interrupted,
+            "turned": self.turned,
             "seconds": round(self.seconds, 3),
             "loss": self.loss,
             "history": self.history,
@@ -68,7 +71,8 @@ class Result:
         start, end = self.loss["start"]["total"], self.loss["end"]["total"]
         return (
             f"Result({self.command}, {width}×{height} pixels, {len(self.history)} evaluations in "
-            f"{self.seconds:.1f} s, loss {start:.4g} → {end:.4g}, weights {self.backbone['name']}"
+            f"{self.seconds:.1f} s, loss {start:.4g} → {end:.4g}, weights {self.backbone['name']} "
+            f"trained on {self.backbone['trained_on']}"
             f"{', interrupted' if self.interrupted else ''})"
         )
 
@@ -91,7 +95,8 @@ def run_descent(
 
     Ctrl-C, or `Stop` raised by `on_step`, ends it early with the best picture so far.
     """
-    began, step, seen = time.monotonic(), None, []
+    began, step, seen, turned = time.monotonic(), None, [], []
+    version, weights = objective.version, objective.weight_values()
     steps = descend(
         objective,
         start,
@@ -104,11 +109,15 @@ def run_descent(
         try:
             for step in steps:
                 seen.append(step.parts)
+                if version != objective.version:
+                    version, before, weights = objective.version, weights, objective.weight_values()
+                    changed = {n: w for n, w in weights.items() if w != before.get(n)}
+                    turned.append({"evaluation": step.evaluation, "weights": changed})
                 bar(step)
                 if on_step is not None:
                     on_step(step)
         except (KeyboardInterrupt, Stop):
-            if step is None:
+            if not seen:
                 raise
             interrupted = step.evaluation < step.evaluations
     history = _read_back(seen)
@@ -123,6 +132,7 @@ def run_descent(
         device=str(vgg.device),
         seconds=time.monotonic() - began,
         interrupted=interrupted,
+        turned=turned,
     )
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from styletutor.descent import Step, Stop
 from styletutor.result import OnStep, Result
+
+_started: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A thread that is inside PyTorch when the interpreter goes would crash the process."""
+    for run in list(_started):
+        run.stop()
+    for run in list(_started):
+        run._thread.join(10)
 
 
 class Run:
@@ -63,11 +77,13 @@ class Run:
         self._thread = threading.Thread(target=self._work, name=f"styletutor-{self._name}")
         self._thread.daemon = True
         self._thread.start()
+        _started.add(self)
         return self
 
     def pause(self) -> None:
-        """Hold still after the evaluation under way."""
-        self._go.clear()
+        """Hold still after the evaluation under way; nothing to hold once it was stopped."""
+        if not self._stopping:
+            self._go.clear()
 
     def resume(self) -> None:
         """Go on after a pause."""
@@ -94,9 +110,13 @@ class Run:
         """
         if self._thread is None:
             raise RuntimeError("this run was never started; call start() first")
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            raise TimeoutError(f"the run is still {self.state} after {timeout} seconds")
+        until = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while self._thread.is_alive():
+            if time.monotonic() > until:
+                raise TimeoutError(f"the run is still {self.state} after {timeout} seconds")
+            self._thread.join(
+                min(0.2, timeout or 0.2)
+            )  # in short naps, so that Ctrl-C gets through
         if self.error is not None:
             raise self.error
         return self.result
@@ -106,8 +126,11 @@ class Run:
             self.result = self._call()
         except BaseException as error:
             self.error = error
-        if self.on_end is not None:
-            self.on_end(self)
+        try:
+            if self.on_end is not None:
+                self.on_end(self)
+        except BaseException as error:
+            self.error = self.error or error
 
     def _on_step(self, step: Step) -> None:
         self.step = step

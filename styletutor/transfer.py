@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def transfer(
         "optimiser": optimiser,
         "start": start,
     }
-    resolved = {k: getattr(chosen, k) if v is None else v for k, v in overrides.items()}
+    resolved = {k: _plain(getattr(chosen, k) if v is None else v) for k, v in overrides.items()}
     descent = {
         "start": resolved.pop("start"),
         "seed": seed,
@@ -85,6 +85,7 @@ def transfer(
         blend=blend,
         **resolved,
     )
+    blend = _plain(blend)
     named = {"content": _source(content), "styles": [_source(s) for s in styles], "blend": blend}
     settings = {**named, "size": size, "recipe": recipe, **resolved, **descent}
     return _solve("transfer", objective, photo, settings, on_step, progress)
@@ -158,7 +159,7 @@ def _reconstruct(
 ) -> Result:
     vgg = _ready(vgg, descent)
     target = _load(picture, vgg, size)
-    layers = layers if isinstance(layers, Mapping | str) else list(layers)
+    layers, tv_weight = _plain(layers), _plain(tv_weight)
     aims = {
         "content": {"content": target, "content_layers": layers},
         "style": {"styles": [target], "style_layers": layers},
@@ -171,7 +172,7 @@ def _reconstruct(
 
 def _ready(vgg: VGG | None, descent: Mapping[str, Any]) -> VGG:
     """The network to use, after a look at the settings, which is quicker than loading it."""
-    check_settings(descent["evaluations"], descent["optimiser"], descent["learning_rate"])
+    check_settings(**{name: value for name, value in descent.items() if name != "start"})
     return load_vgg("auto") if vgg is None else vgg
 
 
@@ -191,6 +192,7 @@ def _solve(
     settings = {
         **settings,
         "start": _source(settings["start"]),
+        "weights": objective.vgg.source,
         "pooling": objective.vgg.pooling,
     }
     return run_descent(command, objective, first, settings, on_step, progress)
@@ -200,10 +202,28 @@ def _load(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
     """`picture` as a tensor on the network's device, shrunk to `size`."""
     if isinstance(picture, Tensor):
         check_images(picture)
+        low, high = picture.min().item(), picture.max().item()
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise ValueError(f"a picture has values from {low:g} to {high:g}, expected [0, 1]")
         picture = picture if size is None else resize_image(picture, size)
     else:
         picture = load_image(picture, size)
     return picture.to(vgg.device, vgg.mean.dtype)
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON knows them: str, float, list or dict; pictures stay what they are."""
+    if value is None or isinstance(value, str | Path) or (_is_picture(value)):
+        return value
+    if isinstance(value, Mapping):
+        return {name: float(weight) for name, weight in value.items()}
+    if isinstance(value, Iterable) and not (isinstance(value, Tensor) and value.ndim == 0):
+        return [item if isinstance(item, str) else float(item) for item in value]
+    return float(value)
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4
 
 
 def _source(picture: Picture) -> str:

@@ -91,7 +91,8 @@ class VGG(nn.Module):
     explicitly instead of being folded into a bias because the zero padding of conv1_1 stands for
     mean-coloured pixels: folding would change the border.
 
-    `name`, `trained_on` and `sha256` say which network this is, wherever its pictures go.
+    `name`, `trained_on` and `sha256` say which network this is, wherever its pictures go, and
+    `source` what to give to `load_vgg` to get it again.
 
     >>> vgg(photo, ["relu1_1", "relu4_2"])["relu4_2"].shape       # photo: (1, 3, 256, 256)
     torch.Size([1, 512, 32, 32])
@@ -106,11 +107,13 @@ class VGG(nn.Module):
         sha256: str,
         mean: Sequence[float] = IMAGENET_MEAN,
         pooling: str = "max",
+        source: str | None = None,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
         self.name, self.trained_on, self.sha256, self.pooling = name, trained_on, sha256, pooling
+        self.source = source or name
         self.layers = _check_parameters(parameters)
         self.convolutions = nn.ModuleDict()
         for conv in (layer.name for layer in self.layers if layer.kind == "conv"):

@@ -57,7 +57,9 @@ def load_vgg(
         return _untrained(str(weights), pooling).to(device)
     named = weights in ("auto", "vgg19")
     path = (find_vgg19() or fetch_vgg19()) if named else _existing_file(weights)
-    return read_weights(path, pooling, convention)[0].to(device)
+    network = read_weights(path, pooling, convention)[0].to(device)
+    network.source = "vgg19" if named else str(weights)
+    return network
 
 
 def default_device() -> torch.device:
@@ -121,7 +123,10 @@ def check_weights(path: str | Path) -> WeightsInfo:
 
 def _check_device(device: str | torch.device) -> torch.device:
     try:
-        return torch.empty(1, device=device).device
+        found = torch.empty(1, device=device).device
+        if found.type != "meta":  # a device without numbers is of no use here
+            return found
+        raise RuntimeError
     except (RuntimeError, AssertionError):
         raise ValueError(
             f"there is no device '{device}' here; use 'cpu', or None for '{default_device()}'"

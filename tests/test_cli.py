@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import styletutor as st
+from styletutor import doctor
 from styletutor.cli import main
 from styletutor.weights import default_device
 
@@ -26,7 +27,8 @@ def transfer(out: Path, *more: str) -> list[str]:
 
 def in_a_process(*arguments: str, **options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", "from styletutor.cli import main; raise SystemExit(main())"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    return subprocess.run([*command, *arguments], **options)
 
 
 def refused(capsys: pytest.CaptureFixture, arguments: list[str]) -> str:
@@ -35,11 +37,10 @@ def refused(capsys: pytest.CaptureFixture, arguments: list[str]) -> str:
         code = main(arguments)
     except SystemExit as exit_:
         code = exit_.code
-    err = capsys.readouterr().err.strip().splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert code == 2
-    assert err[-1].startswith("styletutor: error: ")
-    assert not any("Traceback" in line for line in err)
-    return err[-1]
+    assert line.startswith("styletutor: error: ")
+    return line
 
 
 def test_transfer_saves_picture_and_report(tmp_path: Path) -> None:
@@ -54,18 +55,53 @@ def test_transfer_saves_picture_and_report(tmp_path: Path) -> None:
     assert data["backbone"]["name"] == "pocket"
 
 
-def test_a_report_is_enough_to_run_again_bit_for_bit(tmp_path: Path) -> None:
-    if default_device().type != "cpu":
-        pytest.skip("only the CPU promises the same bits")
-    first, again, other = (tmp_path / f"{name}.png" for name in ("first", "again", "other"))
-    report = str(tmp_path / "run.json")
-    settings = ["--start", "noise", "--seed", "3", "--style-layers", "relu1_1=2", "relu2_1"]
-    assert main([*transfer(first), *settings, "--report", report]) == 0
-    assert main(["transfer", "--settings", report, "--output", str(again)]) == 0
-    assert first.read_bytes() == again.read_bytes()
-    changed = ["--output", str(other), "--seed", "4"]
-    assert main(["transfer", "--settings", report, *changed]) == 0
-    assert first.read_bytes() != other.read_bytes()
+@pytest.mark.skipif(default_device().type != "cpu", reason="only the CPU promises the same bits")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["--start", "noise", "--seed", "3", "--style-layers", "relu1_1=2", "relu2_1"],
+        ["--styles", "coins", "grass", "--blend", "0.1", "0.7", "--pooling", "avg"],
+        ["--optimiser", "adam", "--learning-rate", "0.07", "--tv-weight", "0.3"],
+        ["--start", "moon", "--content", "camera", "--style-weight", "3.3"],
+        ["--weights", "weights.pth"],
+    ],
+)
+def test_a_report_is_enough_to_run_again_bit_for_bit(
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_pocket(tmp_path / "weights.pth")
+    assert main([*transfer(Path("a.png")), *settings, "--report", "a.json"]) == 0
+    again = ["--output", "b.png", "--report", "b.json"]
+    assert main(["transfer", "--settings", "a.json", *again]) == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    first, second = (json.loads(Path(name).read_text()) for name in ("a.json", "b.json"))
+    assert first["history"] == second["history"]
+    assert first["settings"] == second["settings"]
+    assert main(["transfer", "--settings", "a.json", *again, "--style-weight", "0.5"]) == 0
+    assert Path("a.png").read_bytes() != Path("b.png").read_bytes()
+
+
+def test_an_interrupted_run_is_repeated_as_far_as_it_went(tmp_path: Path) -> None:
+    report, out = tmp_path / "run.json", tmp_path / "out.png"
+    assert main(transfer(out, "--report", str(report))) == 0
+    data = json.loads(report.read_text())
+    data["settings"]["evaluations"], data["interrupted"] = 1000, True
+    report.write_text(json.dumps(data))
+    again = ["--output", str(tmp_path / "b.png"), "--report", str(tmp_path / "b.json")]
+    assert main(["transfer", "--settings", str(report), *again]) == 0
+    assert json.loads((tmp_path / "b.json").read_text())["evaluations"] == 3
+    assert (tmp_path / "b.png").read_bytes() == out.read_bytes()
+
+
+def save_pocket(path: Path) -> None:
+    """The pocket network as a weight file in torchvision's layout."""
+    vgg, state = st.load_vgg("pocket", device="cpu"), {}
+    for name, module in vgg.convolutions.items():
+        key = f"features.{vgg.layer_names.index(name)}"
+        state |= {f"{key}.weight": module.weight.data, f"{key}.bias": module.bias.data}
+    torch.save(state, path)
 
 
 @pytest.mark.parametrize("kind", ["content", "style"])
@@ -94,14 +130,24 @@ def test_weights(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert main(["weights"]) == 0
     out = capsys.readouterr().out
     assert "untrained" in out and "auto" in out
-    vgg = st.load_vgg("pocket")
-    state = {}
-    for name, module in vgg.convolutions.items():
-        key = f"features.{vgg.layer_names.index(name)}"
-        state |= {f"{key}.weight": module.weight, f"{key}.bias": module.bias}
-    torch.save(state, tmp_path / "w.pth")
+    save_pocket(tmp_path / "w.pth")
     assert main(["weights", "check", str(tmp_path / "w.pth")]) == 0
     assert "conv1_1 … pool5" in capsys.readouterr().out
+
+
+def test_the_forecast_is_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "measure", lambda vgg: (0.5, 2**30))
+    lines = list(doctor.examine(st.load_vgg("pocket", device="cpu")))
+    assert "0.50 s each" in lines[-3]
+    assert lines[-2].endswith("300 evaluations at 256×256: 2.5 minutes, 1.0 GiB of memory")
+    assert lines[-1].endswith("300 evaluations at 512×512: 10.0 minutes, 4.0 GiB of memory")
+
+
+def test_the_measured_memory_is_real() -> None:
+    """At least the largest features of one evaluation, at most what a machine has."""
+    seconds, peak = doctor.measure(st.load_vgg("pocket", device="cpu"))
+    assert seconds > 0
+    assert 4 * 16 * 256 * 256 * 2 < peak < 2**33
 
 
 def test_doctor(capsys: pytest.CaptureFixture) -> None:
@@ -158,8 +204,14 @@ def make_bad_files(folder: Path) -> None:
         (["--output", "nowhere/out.png"], "nowhere"),
         (["--output", "out.xyz"], "out.xyz"),
         (["--output", "whole.jpg", "--content", "whole.jpg"], "overwrite"),
+        (["--output", "whole.jpg", "--start", "whole.jpg"], "overwrite"),
+        (["--report", "whole.jpg", "--styles", "coins", "whole.jpg"], "overwrite"),
+        (["--report", "shape.pth", "--weights", "shape.pth"], "overwrite"),
+        (["--output", "n" * 300 + ".png"], "choose another name"),
+        (["--seed", "9" * 30], "63 bits"),
+        (["--device", "meta"], "meta"),
         (["--report", "nowhere/run.json"], "nowhere"),
-        (["--report", "out.png"], "two names"),
+        (["--report", "out.png"], "two outputs"),
         (["--settings", "no-report.json"], "no-report.json"),
         (["--settings", "not-a-report.json"], "not a report"),
         (["--device", "cuda:99"], "cuda:99"),
@@ -213,9 +265,45 @@ def test_settings_of_another_command_or_other_weights_are_refused(
     data["backbone"]["sha256"] = "f" * 64
     report.write_text(json.dumps(data))
     assert "not those of the report" in refused(capsys, ["transfer", *again])
-    data["settings"]["colour"] = "red"
-    report.write_text(json.dumps(data))
-    assert "colour" in refused(capsys, ["transfer", *again])
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("colour", "red"),
+        ("device", 3),
+        ("style_weight", "x"),
+        ("style_weight", [1, 2]),
+        ("blend", [[1]]),
+        ("styles", [[1]]),
+        ("content", {"a": 1}),
+        ("learning_rate", "fast"),
+        ("evaluations", 2.5),
+        ("content_layers", {"relu1_1": "x"}),
+        ("seed", "x"),
+        ("size", True),
+    ],
+)
+def test_a_report_with_wrong_values_is_refused(
+    key: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    report = tmp_path / "run.json"
+    assert main(transfer(tmp_path / "out.png", "--report", str(report))) == 0
+    data = json.loads(report.read_text(encoding="utf-8"))
+    data["settings"][key] = value
+    report.write_text(json.dumps(data), encoding="utf-8-sig")
+    capsys.readouterr()
+    again = ["--settings", str(report), "--output", str(tmp_path / "again.png")]
+    refused(capsys, ["transfer", *again])
+    assert not (tmp_path / "again.png").exists()
+
+
+def test_a_reader_that_goes_away_loses_no_picture(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = in_a_process(*transfer(tmp_path / "out.png"), stdout=write)
+    assert done.returncode == 0
+    assert (tmp_path / "out.png").exists()
 
 
 def test_errors_in_a_real_process_are_one_line(tmp_path: Path) -> None:

@@ -140,6 +140,67 @@ def test_steps_have_a_length_in_pixels_whatever_the_scale_of_the_loss() -> None:
         torch.testing.assert_close(step.square().mean((1, 2, 3)).sqrt(), torch.full((2,), 0.02))
 
 
+def rms(x: Tensor) -> float:
+    return x.square().mean().sqrt().item()
+
+
+def test_no_step_is_longer_than_max_step() -> None:
+    """Nearly no curvature asks for a step without end."""
+    optimiser, x = LBFGS(first_step=0.02, max_step=0.1), torch.full((1, 4), 0.5)
+    y = optimiser.step(x, torch.ones(1), torch.ones(1, 4))
+    z = optimiser.step(y, torch.full((1,), 0.9), torch.full((1, 4), 0.99))
+    assert rms(z - y) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_after_an_explosion_a_picture_starts_afresh_from_the_point_before() -> None:
+    m, h = torch.linspace(0, 1, 6)[None], torch.linspace(1, 9, 6)
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x, (h * (x - m) ** 2).sum(1), 2 * h * (x - m)
+
+    optimiser, x = LBFGS(first_step=0.02), torch.full((1, 6), 0.5)
+    for _ in range(4):
+        last = evaluate(x)
+        x = optimiser.step(*last)
+    x = optimiser.step(x, torch.tensor([1e9]), torch.full((1, 6), 3.0))  # finite, but far too much
+    torch.testing.assert_close(x, last[0] - 0.02 / 4 * last[2] / rms(last[2]))
+    fresh = LBFGS(first_step=0.02)
+    fresh.step(*last)
+    fresh.trust = torch.full((1, 1), 0.25)  # what one failure leaves
+    torch.testing.assert_close(optimiser.step(*evaluate(x)), fresh.step(*evaluate(x)))
+
+
+def test_trust_comes_back_and_never_dies() -> None:
+    function, start = quadratic(20.0)
+    optimiser, x = LBFGS(), start
+    for _ in range(200):
+        x = optimiser.step(x, torch.tensor([float("nan")]), torch.zeros_like(x))
+    losses = ours(function, x, 300, optimiser)
+    assert min(losses).item() == pytest.approx(3, abs=1e-6)
+
+
+def test_rounding_is_no_explosion() -> None:
+    optimiser, x = LBFGS(), torch.full((1, 4), 0.5)
+    for loss in (1.0, 0.0, 1e-8):
+        x = optimiser.step(x, torch.tensor([loss]), x)
+    assert optimiser.trust.item() == 1
+
+
+def test_a_variable_at_its_bound_does_not_shorten_the_step_of_the_others() -> None:
+    x = torch.tensor([[0.0, 0.5, 0.5, 0.5]])
+    y = LBFGS(box=(0, 1)).step(x, torch.ones(1), torch.tensor([[1e3, 0.1, 0.2, 0.3]]))
+    assert y[0, 0] == 0
+    assert rms(y - x) == pytest.approx(0.02, rel=1e-5)
+
+
+def test_a_first_gradient_that_is_not_finite_is_survived() -> None:
+    function, start = quadratic(20.0)
+    optimiser = LBFGS()
+    x = optimiser.step(start, torch.tensor([float("nan")]), torch.full_like(start, float("nan")))
+    assert torch.equal(x, start)
+    assert min(ours(function, x, 150, optimiser)).item() == pytest.approx(3, abs=1e-6)
+
+
 @pytest.mark.parametrize("trouble", [float("nan"), float("inf"), 1e9])
 def test_one_picture_in_trouble_goes_back_and_leaves_the_others_alone(trouble: float) -> None:
     function, start = quadratic(20.0)

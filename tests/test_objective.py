@@ -151,6 +151,7 @@ def test_each_picture_may_have_its_own_target_and_weight(
 def test_nothing_is_kept_but_detached_targets(
     tiny_vgg: VGG, pictures: dict[str, torch.Tensor]
 ) -> None:
+    pictures = {name: picture.requires_grad_() for name, picture in pictures.items()}
     objective = make(tiny_vgg, pictures)
     assert set(objective.content_targets) == set(CONTENT)
     assert set(objective.style_targets) == set(STYLE)
@@ -203,6 +204,13 @@ def test_bad_settings(tiny_vgg: VGG, pictures: dict[str, torch.Tensor]) -> None:
         make(tiny_vgg, pictures, content_layers="rleu4_2")
     with pytest.raises(ValueError, match="nothing to aim at"):
         Objective(tiny_vgg)
+    with pytest.raises(ValueError, match="the weight of style is x"):
+        make(tiny_vgg, pictures, style_weight="x")
+    with pytest.raises(ValueError, match="2 values for the weight of style, but 3 picture"):
+        make(tiny_vgg, pictures, style_weight=[1.0, 2.0])(pictures["images"])
+    with pytest.raises(ValueError, match="2 values for the style at relu1_1, but 3 picture"):
+        pair = pictures["images"][:2]
+        make(tiny_vgg, pictures, styles=[pair], blend=None)(pictures["images"])
     with pytest.raises(ValueError, match="same height and width"):
         make(tiny_vgg, pictures)(pictures["images"][:, :, :20])
     with pytest.raises(ValueError, match="too small for relu3_1"):

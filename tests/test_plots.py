@@ -74,6 +74,20 @@ def test_loss_curves_are_the_history(result: Result) -> None:
     assert len(styles) == 4, "not by colour alone"
 
 
+def test_loss_curves_of_a_term_that_comes_and_goes() -> None:
+    def on_step(step: st.result.Step) -> None:
+        step.objective.set_weight("tv", {3: 0.1, 5: 0.0}.get(step.evaluation, 0.0))
+
+    result = st.transfer(
+        PHOTO, ART, vgg=make_tiny_vgg(), evaluations=6, on_step=on_step,
+        content_layers="relu2_2", style_layers=["relu1_1"],
+    )  # fmt: skip
+    axes = plots.loss_curves(result).axes[0]
+    tv = next(line for line in axes.lines if line.get_label() == "tv")
+    assert [i for i, y in enumerate(tv.get_ydata(), 1) if y == y] == [4]
+    assert axes.get_yscale() == "log"
+
+
 def test_gram_heatmap(tiny_vgg: VGG) -> None:
     gram = st.gram_matrix(tiny_vgg(PHOTO, "relu2_1")["relu2_1"])
     assert np.array_equal(shown(plots.gram_heatmap({"photo": gram}))[0], gram[0].numpy())

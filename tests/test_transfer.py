@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import random_pictures
@@ -56,6 +57,36 @@ def test_report_has_every_field_and_is_json(
     assert report["settings"]["style_layers"] == ["relu1_1", "relu2_1"]
     assert report["settings"]["style_weight"] == st.recipes["default"].style_weight
     assert set(report["loss"]["start"]) == {"content", "style", "total"}
+
+
+def test_the_picture_is_the_best_not_the_last(
+    tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    steps: list[Step] = []
+    result = st.transfer(
+        photo, art, vgg=tiny_vgg, evaluations=20, on_step=steps.append,
+        optimiser="adam", learning_rate=0.5, style_weight=1e-3, **SMALL,
+    )  # fmt: skip
+    totals = [row["total"] for row in result.history]
+    best = totals.index(min(totals))
+    assert best < 19, "so large a rate has to lead away from the photo, or nothing was tested"
+    assert torch.equal(result.image, steps[best].image)
+
+
+def test_report_is_json_whatever_kind_of_numbers_was_given(
+    tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    result = st.transfer(
+        photo, [art, art], vgg=tiny_vgg, evaluations=1, blend=np.array([1, 3]),
+        content_layers=(n for n in ["relu2_2"]), style_layers={"relu1_1": np.float32(2)},
+        style_weight=torch.tensor(3.0), content_weight=np.float64(1),
+    )  # fmt: skip
+    settings = json.loads(json.dumps(result.report()))["settings"]
+    assert settings["blend"] == [1, 3]
+    assert settings["style_layers"] == {"relu1_1": 2}
+    assert settings["content_layers"] == ["relu2_2"]
+    assert settings["style_weight"] == 3
+    assert settings["weights"] == "tiny"
 
 
 def test_same_settings_same_picture(tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor) -> None:
@@ -141,6 +172,9 @@ def test_a_recipe_can_be_overridden(tiny_vgg: VGG, photo: torch.Tensor, art: tor
         ({"start": "astronaut"}, ValueError, "resize it first"),
         ({"content": torch.zeros(3, 8, 8)}, ValueError, r"\(B, 3, H, W\), got \(3, 8, 8\)"),
         ({"content": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, ValueError, "divide by 255"),
+        ({"content": torch.full((1, 3, 24, 24), 255.0)}, ValueError, r"from 255 to 255"),
+        ({"seed": 2**64}, ValueError, "63 bits"),
+        ({"seed": "x"}, ValueError, "seed=x"),
         ({"content_layers": "relu5_1", "size": 15}, ValueError, "at least 16"),
     ],
 )

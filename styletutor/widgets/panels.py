@@ -15,6 +15,7 @@ from torch import Tensor
 
 from styletutor.descent import Step
 from styletutor.images import to_uint8
+from styletutor.plots import made_by
 from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.transfer import reconstruct_content, reconstruct_style, transfer
@@ -39,14 +40,19 @@ def channel_browser(
     vgg: VGG, photo: Tensor, layer: str = "relu1_1", channel: int = 0
 ) -> widgets.Widget:
     """Choose a layer and a channel and see where the picture (1, 3, H, W) excites it."""
-    with torch.no_grad():
-        features = vgg(photo.to(vgg.device), vgg.layer_names)
     layers = widgets.Dropdown(options=vgg.layer_names, value=layer, description="layer")
-    channels = widgets.IntSlider(value=channel, min=0, max=1, description="channel")
+    last = vgg.layer(layer).channels - 1
+    channels = widgets.IntSlider(value=channel, min=0, max=last, description="channel")
+    features: dict[str, Tensor] = {}  # of the layer on show only
     shown, caption = widgets.Image(format="jpeg", layout=NATURAL), widgets.Label()
 
     def show(_: object = None) -> None:
-        maps, row = features[layers.value][0], vgg.layer(layers.value)
+        row = vgg.layer(layers.value)
+        if row.name not in features:
+            features.clear()
+            with torch.no_grad():
+                features.update(vgg(photo.to(vgg.device), row.name))
+        maps = features[row.name][0]
         channels.max = len(maps) - 1
         activation = maps[channels.value].cpu()
         low, high = float(activation.min()), float(activation.max())
@@ -56,7 +62,8 @@ def channel_browser(
         caption.value = (
             f"{row.name}, channel {channels.value} of {row.channels}: {low:.3g} (dark) to "
             f"{high:.3g} (bright); each position sees "
-            f"{row.receptive_field}×{row.receptive_field} pixels"
+            f"{row.receptive_field}×{row.receptive_field} pixels; weights: {vgg.name}, "
+            f"trained on {vgg.trained_on}"
         )
 
     layers.observe(show, "value")
@@ -119,12 +126,11 @@ class LivePanel(widgets.VBox):
         if run.error is not None:
             self.caption.value = f"stopped by an error: {run.error}"
         else:
-            loss, count = run.result.loss, len(run.result.history)
+            loss = run.result.loss
             self.picture.value = jpeg_bytes(run.result.image)
             self.caption.value = (
-                f"{'stopped' if run.result.interrupted else 'done'} after {count} evaluations: "
-                f"loss {loss['start']['total']:.3g} → {loss['end']['total']:.3g}; "
-                f"weights: {run.result.backbone['name']}"
+                f"{'stopped' if run.result.interrupted else 'done'}: loss "
+                f"{loss['start']['total']:.3g} → {loss['end']['total']:.3g}; {made_by(run.result)}"
             )
 
 

@@ -1,0 +1,44 @@
+"""Reading a report back: as words of a command line, so that the parser checks every value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+
+def read_report(path: str, command: str) -> dict[str, Any]:
+    """The report of `command` at `path`; an error of one line for anything else."""
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        made_by, _ = report["command"], str(report["backbone"]["sha256"])
+        if not isinstance(report["settings"], dict):
+            raise TypeError
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no report {path}; check the name") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(
+            f"{path} is not a report of styletutor; give one made by --report"
+        ) from None
+    if made_by != command:
+        raise ValueError(f"{path} is the report of `{made_by}`, not of `{command}`")
+    if "tensor with sha256" in json.dumps(report["settings"]):
+        raise ValueError(f"{path} is of pictures without a name; save them and start from files")
+    if report.get("interrupted"):
+        report["settings"]["evaluations"] = report.get("evaluations")
+    return report
+
+
+def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[str]:
+    """{"size": 64, "style_layers": {"relu1_1": 2.0}} → ["--size=64", "--style-layers", …]."""
+    words = []
+    for name, value in settings.items():
+        option = "--" + name.replace("_", "-")
+        if isinstance(value, dict):
+            value = [f"{key}={weight}" for key, weight in value.items()]
+        if isinstance(value, list):
+            words += [] if name in without else [option, *map(str, value)]
+        elif value is not None and name not in without:
+            words.append(f"{option}={value}")
+    return words
