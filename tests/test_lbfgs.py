@@ -193,6 +193,22 @@ def test_a_variable_at_its_bound_does_not_shorten_the_step_of_the_others() -> No
     assert rms(y - x) == pytest.approx(0.02, rel=1e-5)
 
 
+def test_a_variable_stuck_at_its_bound_is_as_if_it_were_not_there() -> None:
+    """Its gradient changes all the time, and still must not enter into the others' curvature."""
+    function, start = quadratic(100.0, size=6)
+    start = 0.2 + 0.1 * start  # well inside the box
+
+    def with_a_stuck_one(x: Tensor) -> Tensor:
+        stuck, others = x[:, 0], x[:, 1:]
+        return function(others) + stuck * (1e3 + 50 * others.sum(1))
+
+    wide = LBFGS(first_step=0.02, max_step=0.1, box=(0, 5))
+    longer = (7 / 6) ** 0.5  # the root mean square is over seven variables there, six here
+    narrow = LBFGS(first_step=0.02 * longer, max_step=0.1 * longer, box=(0, 5))
+    more = ours(with_a_stuck_one, torch.cat([torch.zeros(1, 1), start], 1).double(), 30, wide)
+    torch.testing.assert_close(more, ours(function, start, 30, narrow), rtol=1e-6, atol=1e-9)
+
+
 def test_a_first_gradient_that_is_not_finite_is_survived() -> None:
     function, start = quadratic(20.0)
     optimiser = LBFGS()

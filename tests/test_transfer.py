@@ -71,6 +71,7 @@ def test_the_picture_is_the_best_not_the_last(
     best = totals.index(min(totals))
     assert best < 19, "so large a rate has to lead away from the photo, or nothing was tested"
     assert torch.equal(result.image, steps[best].image)
+    assert result.settings["learning_rate"] == 0.5 and result.settings["optimiser"] == "adam"
 
 
 def test_report_is_json_whatever_kind_of_numbers_was_given(
@@ -141,6 +142,17 @@ def test_interrupting_gives_the_best_so_far(
     assert len(result.history) == 7
     assert torch.equal(result.image, whole.image)
     assert "interrupted" in repr(result)
+
+
+def test_stopping_at_the_last_evaluation_interrupts_nothing(
+    tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    def on_step(step: Step) -> None:
+        if step.evaluation == step.evaluations:
+            raise Stop
+
+    result = st.transfer(photo, art, vgg=tiny_vgg, evaluations=3, on_step=on_step, **SMALL)
+    assert len(result.history) == 3 and not result.interrupted
 
 
 def test_an_error_in_on_step_is_not_swallowed(

@@ -86,6 +86,8 @@ def test_the_fader_acts_on_the_running_picture() -> None:
     panel._show = gate
     panel.start()
     assert arrived.acquire(timeout=30)
+    assert "evaluation 1 of 8" in panel.caption.value
+    assert opened(panel.picture).size[0] >= 200, "the picture shows while it forms"
     panel.children[0].value = 1000.0
     for _ in range(8):
         go.release()
@@ -105,6 +107,19 @@ def test_stop_and_start_again() -> None:
     third.wait(timeout=30)
     assert first is not third
     assert not [t for t in threading.enumerate() if t.name.startswith("styletutor-")]
+
+
+def test_a_run_that_was_replaced_draws_nothing_more() -> None:
+    panel = widgets.content_panel(make_tiny_vgg(), PHOTO, layer="relu2_1", evaluations=100000)
+    old = panel.start().run
+    panel.start()
+    old.wait(timeout=30)
+    panel.stop()
+    panel.wait()
+    panel.caption.value, panel._shown_at = "untouched", 0.0
+    old.on_step(old.step)
+    old.on_end(old)
+    assert panel.caption.value == "untouched"
 
 
 def test_an_error_in_the_thread_is_shown_and_raised() -> None:
