@@ -2,11 +2,7 @@
 PYTHON ?= python3
 # As in styletutor/__init__.py, for programs that load torch before it.
 export GOMP_SPINCOUNT ?= 1000
-ifeq ($(OS),Windows_NT)
-BIN := .venv/Scripts
-else
 BIN := .venv/bin
-endif
 LAB := .venv/lab-installed
 DEV := .venv/dev-installed
 
@@ -33,7 +29,7 @@ bench: $(DEV) ## seconds per evaluation beside a plain loop
 clean: ## remove the environment
 	rm -rf .venv
 
-.venv/bin/python .venv/Scripts/python.exe:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "styletutor needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }

@@ -57,6 +57,7 @@ def transfer(
     """
     chosen = find_recipe(recipe)
     styles = [style] if isinstance(style, Tensor | str | Path) else list(style)
+    blend = _plain(blend)
     if not styles:
         raise ValueError("no style picture was given; give at least one")
     overrides = {
@@ -85,7 +86,6 @@ def transfer(
         blend=blend,
         **resolved,
     )
-    blend = _plain(blend)
     named = {"content": _source(content), "styles": [_source(s) for s in styles], "blend": blend}
     settings = {**named, "size": size, "recipe": recipe, **resolved, **descent}
     return _solve("transfer", objective, photo, settings, on_step, progress)
