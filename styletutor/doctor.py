@@ -48,7 +48,10 @@ def examine(vgg: VGG) -> Iterator[str]:
 
 
 def measure(vgg: VGG) -> tuple[float, int]:
-    """Seconds per evaluation (median of three) and peak bytes used, at 256 × 256 pixels."""
+    """Seconds per evaluation (median of three) and peak bytes used, at 256 × 256 pixels.
+
+    On the CPU the bytes are what the process grew by, so they are right in a fresh process only.
+    """
     names = vgg.layer_names
     style_layers = [name for name in STYLE_LAYERS if name in names]
     content_layers = "relu4_2" if "relu4_2" in names else style_layers[-1]
