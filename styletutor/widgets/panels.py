@@ -159,7 +159,7 @@ def balance_panel(
 ) -> LivePanel:
     """A transfer with the style's weight on a fader, which acts on the running picture."""
     fader = widgets.FloatLogSlider(
-        value=style_weight, min=-1, max=4, step=0.1, description="style weight", style=WIDE
+        value=style_weight, min=-1, max=4, step=0.01, description="style weight", style=WIDE
     )
     panel = LivePanel(
         lambda: Run(transfer, photo, style, vgg=vgg, style_weight=fader.value, **settings), [fader]
