@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,11 @@ from styletutor.vgg import VGG
 from styletutor.weights import check_weights, fetch_vgg19, find_vgg19
 
 NOT_SETTINGS = {
-    "run",
-    "parser",
-    "kind",
-    "output",
-    "report",
-    "settings",
-    "device",
-    "expected_sha256",
-}
-# What a recipe sets: another recipe than the report's must be free to set them anew.
-RECIPE_SETTINGS = {
-    "recipe", "content_layers", "style_layers", "content_weight", "style_weight", "tv_weight",
-    "optimiser", "start",
+    "run", "parser", "kind", "output", "report", "settings", "expected_sha256",
+    "weights", "pooling", "device",
 }  # fmt: skip
+# What a recipe sets: another recipe than the report's must be free to set it anew.
+RECIPE_SETTINGS = {"recipe", *(field.name for field in fields(st.Recipe))}
 
 
 def transfer(arguments: argparse.Namespace) -> int:
@@ -55,7 +47,7 @@ def reconstruct(arguments: argparse.Namespace) -> int:
 def _settings(
     arguments: argparse.Namespace, command: str, required: Sequence[str]
 ) -> dict[str, Any]:
-    """What the verb and `load_vgg` are called with: the options, then the report's settings."""
+    """What the verb is called with: the options, and where they are silent the report."""
     if arguments.settings is not None:
         _fill_in(arguments, command)
     missing = [f"--{name}" for name in required if getattr(arguments, name) is None]
@@ -119,11 +111,7 @@ def _finish(
     pictures: tuple[Any, ...],
     settings: dict[str, Any],
 ) -> int:
-    vgg = st.load_vgg(
-        settings.pop("weights", "auto"),
-        pooling=settings.pop("pooling", "max"),
-        device=arguments.device,
-    )
+    vgg = _network(arguments)
     if getattr(arguments, "expected_sha256", vgg.sha256) != vgg.sha256:
         raise ValueError(f"the weights {vgg.name!r} are not those of the report; give --weights")
     result = verb(*pictures, vgg=vgg, **settings)

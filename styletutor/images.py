@@ -120,6 +120,13 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
+def to_jpeg(image: Tensor) -> bytes:
+    """One picture as the bytes of a JPEG file, to be shown; raises as `to_uint8`."""
+    data = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
 def pixels_sha256(image: Tensor) -> str:
     """SHA-256 in hexadecimal of shape and float32 pixels; (3, H, W) counts as (1, 3, H, W)."""
     image = image[None] if image.ndim == 3 else image

@@ -45,10 +45,6 @@ class LBFGS:
         if history < 1:
             raise ValueError(f"history={history}, but L-BFGS needs at least one curvature pair")
         self.history, self.first_step, self.max_step, self.box = history, first_step, max_step, box
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: needed whenever the objective itself has changed."""
         self.steps = 0
 
     @torch.no_grad()
@@ -56,7 +52,7 @@ class LBFGS:
         """The next point to evaluate, of the shape of `x`; no argument is changed.
 
         `loss` (B,) and `gradient` (B, …) belong to `x` (B, …), which is the point that the
-        previous step returned (or any point, at first and after a reset).
+        previous step returned (any point at first). When the objective changes, begin a new LBFGS.
         """
         shape, x, f, g = x.shape, x.flatten(1), loss.unsqueeze(1), gradient.flatten(1)
         if self.steps == 0:
@@ -113,9 +109,6 @@ class LBFGS:
         length = _dot(move, move).sqrt() / rms
         return -move * (self.max_step / length.clamp(min=self.max_step))
 
-    def __repr__(self) -> str:
-        return f"LBFGS(history={self.history}, box={self.box}, after {self.steps} steps)"
-
     def _inverse_hessian(self, g: Tensor) -> Tensor:
         """H g by the two-loop recursion (Nocedal & Wright, Algorithm 7.4)."""
         oldest = max(0, self.steps - 1 - self.history)
@@ -129,3 +122,6 @@ class LBFGS:
             beta = self.rho[i] * _dot(self.y[i], q)
             q = q + (alphas[i] - beta) * self.s[i]
         return q
+
+    def __repr__(self) -> str:
+        return f"LBFGS(history={self.history}, box={self.box}, after {self.steps} steps)"

@@ -21,10 +21,8 @@ class Recipe:
 
     name: str
     source: str
-    content_layers: Mapping[str, float] = field(default_factory=lambda: {"relu4_2": 1.0})
-    style_layers: Mapping[str, float] = field(
-        default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)
-    )
+    content_layers: LayerWeights = field(default_factory=lambda: {"relu4_2": 1.0})
+    style_layers: LayerWeights = field(default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0))
     content_weight: float = 1.0
     style_weight: float = 1.0
     tv_weight: float = 0.0
@@ -38,31 +36,23 @@ class Recipe:
         content: Tensor | None = None,
         styles: Sequence[Tensor] = (),
         blend: Sequence[float] | None = None,
-        content_layers: LayerWeights | None = None,
-        style_layers: LayerWeights | None = None,
-        content_weight: float | None = None,
-        style_weight: float | None = None,
-        tv_weight: float | None = None,
     ) -> Objective:
-        """This recipe's objective for the given pictures; whatever is not None replaces its own.
+        """This recipe's objective for the given pictures.
 
-        Pictures are (1 or B, 3, H, W) in [0, 1] on the network's device; styles of any size.
+        Pictures are (1 or B, 3, H, W) in [0, 1] on the network's device; styles of any size. For
+        other layers or weights: `dataclasses.replace(recipe, style_weight=…).objective(…)`.
         """
         return Objective(
             vgg,
             content=content,
             styles=styles,
             blend=blend,
-            content_layers=_or(content_layers, self.content_layers),
-            style_layers=_or(style_layers, self.style_layers),
-            content_weight=_or(content_weight, self.content_weight),
-            style_weight=_or(style_weight, self.style_weight),
-            tv_weight=_or(tv_weight, self.tv_weight),
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            content_weight=self.content_weight,
+            style_weight=self.style_weight,
+            tv_weight=self.tv_weight,
         )
-
-
-def _or(value, default):
-    return default if value is None else value
 
 
 recipes: Mapping[str, Recipe] = MappingProxyType(

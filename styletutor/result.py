@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from styletutor import __version__
 from styletutor.descent import Step, Stop, descend
-from styletutor.images import save_image, to_uint8
+from styletutor.images import save_image, to_jpeg
 from styletutor.objective import Objective, sum_terms
 
 OnStep = Callable[[Step], object]
@@ -78,9 +76,7 @@ class Result:
 
     def _repr_jpeg_(self) -> bytes:
         """The (first) picture, as a notebook shows it."""
-        buffer = io.BytesIO()
-        Image.fromarray(to_uint8(self.image[:1])).save(buffer, "JPEG", quality=90)
-        return buffer.getvalue()
+        return to_jpeg(self.image[:1])
 
 
 def run_descent(

@@ -114,9 +114,8 @@ class Run:
         while self._thread.is_alive():
             if time.monotonic() > until:
                 raise TimeoutError(f"the run is still {self.state} after {timeout} seconds")
-            self._thread.join(
-                min(0.2, timeout or 0.2)
-            )  # in short naps, so that Ctrl-C gets through
+            # In short naps, so that Ctrl-C gets through on Windows too.
+            self._thread.join(min(0.2, timeout or 0.2))
         if self.error is not None:
             raise self.error
         return self.result

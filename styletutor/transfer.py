@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,39 +56,32 @@ def transfer(
     and Stop give the best picture so far (`result.interrupted`). Raises ValueError or
     FileNotFoundError for bad input before the descent begins.
     """
-    chosen = find_recipe(recipe)
     styles = [style] if isinstance(style, Tensor | str | Path) else list(style)
-    blend = _plain(blend)
     if not styles:
         raise ValueError("no style picture was given; give at least one")
-    overrides = {
+    look = {
         "content_layers": content_layers,
         "style_layers": style_layers,
         "content_weight": content_weight,
         "style_weight": style_weight,
         "tv_weight": tv_weight,
-        "optimiser": optimiser,
-        "start": start,
     }
-    resolved = {k: _plain(getattr(chosen, k) if v is None else v) for k, v in overrides.items()}
+    given = {name: _plain(value) for name, value in look.items() if value is not None}
+    chosen, blend = replace(find_recipe(recipe), **given), _plain(blend)
     descent = {
-        "start": resolved.pop("start"),
+        "start": chosen.start if start is None else start,
         "seed": seed,
-        "optimiser": resolved.pop("optimiser"),
+        "optimiser": chosen.optimiser if optimiser is None else optimiser,
         "learning_rate": learning_rate,
         "evaluations": evaluations,
     }
     vgg = _ready(vgg, descent)
     photo = _load(content, vgg, size)
-    objective = chosen.objective(
-        vgg,
-        content=photo,
-        styles=[_load(picture, vgg, size) for picture in styles],
-        blend=blend,
-        **resolved,
-    )
+    pictures = [_load(picture, vgg, size) for picture in styles]
+    objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend)
+    look = {name: _plain(getattr(chosen, name)) for name in look}
     named = {"content": _source(content), "styles": [_source(s) for s in styles], "blend": blend}
-    settings = {**named, "size": size, "recipe": recipe, **resolved, **descent}
+    settings = {**named, "size": size, "recipe": recipe, **look, **descent}
     return _solve("transfer", objective, photo, settings, on_step, progress)
 
 
@@ -212,18 +206,14 @@ def _load(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
 
 
 def _plain(value: Any) -> Any:
-    """Settings as JSON knows them: str, float, list or dict; pictures stay what they are."""
-    if value is None or isinstance(value, str | Path) or (_is_picture(value)):
+    """Layers, weights and blends as JSON knows them: str, float, list or dict."""
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, Mapping):
         return {name: float(weight) for name, weight in value.items()}
     if isinstance(value, Iterable) and not (isinstance(value, Tensor) and value.ndim == 0):
         return [item if isinstance(item, str) else float(item) for item in value]
     return float(value)
-
-
-def _is_picture(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 4
 
 
 def _source(picture: Picture) -> str:

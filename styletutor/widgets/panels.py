@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 from matplotlib import colormaps
-from PIL import Image
 from torch import Tensor
 
 from styletutor.descent import Step
-from styletutor.images import to_uint8
+from styletutor.images import to_jpeg
 from styletutor.plots import made_by
+from styletutor.recipes import recipes
 from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.transfer import reconstruct_content, reconstruct_style, transfer
@@ -26,14 +25,10 @@ WIDE = {"description_width": "8em"}
 NATURAL = {"width": "360px", "align_self": "flex-start"}  # not stretched across the page
 
 
-def jpeg_bytes(image: Tensor, side: int = 320) -> bytes:
-    """A picture (1, 3, H, W) in [0, 1] as JPEG, enlarged to about `side` pixels to be seen well."""
-    picture = Image.fromarray(to_uint8(image[:1]))
-    factor = max(1, round(side / max(picture.size)))
-    picture = picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+def enlarged_jpeg(image: Tensor, side: int = 320) -> bytes:
+    """A picture (1, 3, H, W) in [0, 1] as JPEG, its pixels repeated up to about `side` of them."""
+    factor = max(1, round(side / max(image.shape[2:])))
+    return to_jpeg(image[:1].repeat_interleave(factor, 2).repeat_interleave(factor, 3))
 
 
 def channel_browser(
@@ -58,7 +53,7 @@ def channel_browser(
         low, high = float(activation.min()), float(activation.max())
         scaled = (activation - low) / ((high - low) or 1.0)
         colours = torch.from_numpy(colormaps["viridis"](scaled.numpy())[..., :3])
-        shown.value = jpeg_bytes(colours.permute(2, 0, 1)[None].float())
+        shown.value = enlarged_jpeg(colours.permute(2, 0, 1)[None].float())
         caption.value = (
             f"{row.name}, channel {channels.value} of {row.channels}: {low:.3g} (dark) to "
             f"{high:.3g} (bright); each position sees "
@@ -118,7 +113,7 @@ class LivePanel(widgets.VBox):
     def _show(self, step: Step) -> None:
         if time.monotonic() - self._shown_at > SECONDS_BETWEEN_PICTURES:
             self._shown_at = time.monotonic()
-            self.picture.value = jpeg_bytes(step.best)
+            self.picture.value = enlarged_jpeg(step.best)
             losses = ", ".join(f"{name} {value:.3g}" for name, value in step.losses.items())
             self.caption.value = f"evaluation {step.evaluation} of {step.evaluations}: {losses}"
 
@@ -127,7 +122,7 @@ class LivePanel(widgets.VBox):
             self.caption.value = f"stopped by an error: {run.error}"
         else:
             loss = run.result.loss
-            self.picture.value = jpeg_bytes(run.result.image)
+            self.picture.value = enlarged_jpeg(run.result.image)
             self.caption.value = (
                 f"{'stopped' if run.result.interrupted else 'done'}: loss "
                 f"{loss['start']['total']:.3g} → {loss['end']['total']:.3g}; {made_by(run.result)}"
@@ -155,9 +150,14 @@ def style_panel(
 
 
 def balance_panel(
-    vgg: VGG, photo: Tensor, style: Tensor, style_weight: float = 30.0, **settings: Any
+    vgg: VGG, photo: Tensor, style: Tensor, style_weight: float | None = None, **settings: Any
 ) -> LivePanel:
-    """A transfer with the style's weight on a fader, which acts on the running picture."""
+    """A transfer with the style's weight on a fader, which acts on the running picture.
+
+    It begins at `style_weight`, or at the default recipe's.
+    """
+    if style_weight is None:
+        style_weight = recipes["default"].style_weight
     fader = widgets.FloatLogSlider(
         value=style_weight, min=-1, max=4, step=0.01, description="style weight", style=WIDE
     )
