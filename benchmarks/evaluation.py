@@ -25,7 +25,8 @@ from torch import Tensor, nn
 import styletutor as st
 from styletutor.descent import descend
 from styletutor.recipes import STYLE_LAYERS
-from styletutor.vgg import VGG
+from styletutor.vgg import FULL_WIDTH, VGG
+from styletutor.weights import default_device, untrained
 
 CONTENT_LAYER = "relu4_2"
 
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     arguments = parser.parse_args()
 
-    vgg = st.load_vgg("random")
+    vgg = untrained(FULL_WIDTH, name="full width", pooling="max").to(default_device())
     wait = torch.cuda.synchronize if vgg.device.type == "cuda" else lambda: None
     shape = (arguments.height, arguments.width)
     content, style = (

@@ -145,5 +145,5 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--weights", metavar="NAME|FILE",
                          help="auto (default), pocket, random, vgg19 or a weight file")  # fmt: skip
-    network.add_argument("--pooling", choices=POOLINGS, help="default: max")
+    network.add_argument("--pooling", choices=POOLINGS, help="default: as it was trained")
     network.add_argument("--device", metavar="D", help="cpu, cuda or mps (default: the fastest)")

@@ -149,7 +149,7 @@ def layers(arguments: argparse.Namespace) -> None:
 
 def _network(arguments: argparse.Namespace) -> VGG:
     return st.load_vgg(
-        arguments.weights or "auto", pooling=arguments.pooling or "max", device=arguments.device
+        arguments.weights or "auto", pooling=arguments.pooling, device=arguments.device
     )
 
 

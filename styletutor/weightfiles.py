@@ -1,7 +1,8 @@
 """A weight file: what it holds, in which convention, and the network made from it.
 
 Every file becomes the one convention of `VGG`: RGB in [0, 1], the mean subtracted explicitly,
-scale and channel order folded into conv1_1.
+scale and channel order folded into conv1_1. Files of this project's own making, in safetensors,
+are written so: tensors "conv1_1.weight", "conv1_1.bias", …, and metadata "trained_on", "pooling".
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from styletutor.vgg import CONV_NAMES, IMAGENET_MEAN, LAYER_NAMES, VGG
 
 # Name → channels in the order R, G, B; what turns a picture in [0, 1] into that scale; RGB mean.
 CONVENTIONS = {
+    "styletutor": ((0, 1, 2), (1.0, 1.0, 1.0), IMAGENET_MEAN),
     "torchvision": ((0, 1, 2), (1 / 0.229, 1 / 0.224, 1 / 0.225), IMAGENET_MEAN),
     "caffe": ((2, 1, 0), (255.0, 255.0, 255.0), (123.68 / 255, 116.779 / 255, 103.939 / 255)),
 }
@@ -38,7 +41,8 @@ class WeightsInfo:
     last_layer: str
     widths: tuple[int, ...]  # channels of each block that the file reaches
     dtype: str
-    convention: str  # "torchvision": RGB, [0, 1], mean and std; "caffe": BGR, 0–255, mean
+    # "torchvision": RGB, [0, 1], mean and std; "caffe": BGR, 0–255, mean; "styletutor": as `VGG`
+    convention: str
     reason: str
     known: str | None  # "vgg19" if it is a published network
     trained_on: str
@@ -57,17 +61,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_weights(path: Path, pooling: str, asked: str | None) -> tuple[VGG, WeightsInfo]:
+def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VGG, WeightsInfo]:
     """The network in the file at `path`, on the CPU, and what is known of it.
 
-    `asked` is a name in CONVENTIONS, or None: by the evidence of the contents. Raises ValueError
-    of one sentence, which names the file, for one that cannot be used.
+    `pooling` None means what the network was trained with; `asked` is a name in CONVENTIONS, or
+    None: by the evidence of the contents. Raises ValueError of one sentence, which names the file,
+    for one that cannot be used.
     """
     sha256 = sha256_of(path)
     try:
-        parameters = _parameters(path)
+        state, about = _state(path)
+        parameters = _parameters(state)
         weight, bias = parameters["conv1_1"]
-        convention, reason, trained_on = _convention(sha256, weight)
+        convention, reason, trained_on = _convention(sha256, weight, about)
+        pooling = pooling or about.get("pooling", "max")
         if asked:
             convention, reason = asked, "as asked for"
         elif reason.startswith("assumed"):
@@ -88,22 +95,37 @@ def read_weights(path: Path, pooling: str, asked: str | None) -> tuple[VGG, Weig
     return network, WeightsInfo(*about)
 
 
-def _parameters(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"PK"  # torch's older format cannot be memory-mapped
+def _state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
+    # The tensors of a file by name, and what it says of itself if it is one of this project's.
+    state, about = None, {}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with path.open("rb") as file:
+            start = file.read(9)
+        if start.endswith(b"{"):  # safetensors: the header's length, then its JSON
+            with safe_open(path, "pt") as file:
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                if "conv1_1.weight" in state:
+                    about = {"trained_on": "unknown"} | (file.metadata() or {})
+        else:  # torch's older format, not zipped, cannot be memory-mapped
+            zipped = start.startswith(b"PK")
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception:  # damaged bytes make an unpickler fail in any way whatever
         state = None
     if not isinstance(state, Mapping):
         raise ValueError("it is damaged or no PyTorch state dict; get it again or choose another")
+    return state, about
+
+
+def _parameters(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     # LAYER_NAMES counts as torchvision's `features` do: convolutions, ReLUs and poolings alike.
     keys = {name: f"features.{LAYER_NAMES.index(name)}." for name in CONV_NAMES}
+    if "conv1_1.weight" in state:
+        keys = {name: f"{name}." for name in CONV_NAMES}
     expected = [key + part for key in keys.values() for part in ("weight", "bias")]
-    strange = [k for k in state if str(k).startswith("features.") and k not in expected]
+    strange = [k for k in state if str(k).startswith(("features.", "conv")) and k not in expected]
     if strange or expected[0] not in state:
         what = f"has {strange[0]}" if strange else f"lacks {expected[0]}"
-        raise ValueError(f"it {what}, so it is no VGG-19 in torchvision's layout; choose another")
+        raise ValueError(f"it {what}, so it is no VGG-19 in a known layout; choose another")
     parameters = {}
     for name, key in keys.items():
         pair = [state.get(key + part) for part in ("weight", "bias")]
@@ -114,8 +136,10 @@ def _parameters(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     return parameters
 
 
-def _convention(sha256: str, weight: Tensor) -> tuple[str, str, str]:
+def _convention(sha256: str, weight: Tensor, about: Mapping[str, str]) -> tuple[str, str, str]:
     # The convention, the evidence for it, and what the weights were trained on.
+    if about:
+        return "styletutor", "safetensors in styletutor's layout", about["trained_on"][:200]
     oxford = "ImageNet (published VGG-19, Caffe conversion)"
     if sha256.startswith(VGG19_SHA256):
         return "torchvision", "SHA-256 of torchvision's file", "ImageNet (torchvision)"

@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -14,11 +15,12 @@ from urllib.request import Request, urlopen
 import torch
 
 from styletutor import weightfiles
-from styletutor.vgg import FULL_WIDTH, POOLINGS, VGG, layer_table
+from styletutor.vgg import POOLINGS, VGG, layer_table
 from styletutor.weightfiles import CONVENTIONS, WeightsInfo, read_weights, sha256_of
 
 WEIGHT_NAMES = ("auto", "pocket", "random", "vgg19")
-POCKET_WIDTH = tuple(width // 4 for width in FULL_WIDTH)
+POCKET_WIDTHS = (24, 48, 128, 128, 128)  # channels per block
+POCKET_FILE = Path(__file__).with_name("pocket.safetensors")
 _VGG19_URL: str | None = None  # None: torchvision's own, looked up only when needed
 _VGG19_FILE = "vgg19-dcbb9e9d.pth"
 
@@ -26,23 +28,25 @@ _VGG19_FILE = "vgg19-dcbb9e9d.pth"
 def load_vgg(
     weights: str | Path = "auto",
     *,
-    pooling: str = "max",
+    pooling: str | None = None,
     device: str | torch.device | None = None,
     convention: str | None = None,
 ) -> VGG:
     """The network with the `weights` of that name, or from that file, on `device`.
 
-    "pocket" and "random" are VGG-19 with a quarter and with all of its channels, untrained;
-    "vgg19" is torchvision's, downloaded if need be; "auto" is vgg19 if it is on this machine, else
-    pocket. A file is a state dict in torchvision's layout, which may stop after any convolution;
-    `convention` ("torchvision" or "caffe") overrides what its contents say. `pooling` is "max" or
-    "avg", `device=None` means `default_device()`.
+    "pocket" is this project's own, VGG-19's layers with fewer channels (training/README.md), and
+    "random" the same untrained; "vgg19" is torchvision's, downloaded if need be; "auto" is vgg19 if
+    it is on this machine, else pocket. A file is a state dict in torchvision's layout, which may
+    stop after any convolution, or safetensors like the pocket's; `convention` ("torchvision",
+    "caffe" or "styletutor") overrides what its contents say. `pooling` is "max" or "avg"; None is
+    what the network was trained with: "avg" for pocket and random, else "max". `device=None` means
+    `default_device()`.
 
     Raises ValueError for an unknown choice or an unusable file, FileNotFoundError for an unknown
     name or a missing file, OSError for a failed download.
     """
     conventions = (*CONVENTIONS, None)
-    checks = (("pooling", POOLINGS, pooling), ("convention", conventions, convention))
+    checks = (("pooling", (*POOLINGS, None), pooling), ("convention", conventions, convention))
     for what, choices, given in checks:  # before a download, not after it
         if given not in choices:
             raise ValueError(f"unknown {what} {given!r}; choose one of {choices}")
@@ -50,16 +54,41 @@ def load_vgg(
     if weights == "auto" and find_vgg19() is None:
         weights = "pocket"
         print(
-            "styletutor: using the pocket weights (untrained): no VGG-19 weights on this machine; "
+            "styletutor: using the pocket weights: no VGG-19 weights on this machine; "
             "`styletutor weights fetch` gets them"
         )  # to stdout, which a notebook does not paint red
-    if weights in ("pocket", "random"):
-        return _untrained(str(weights), pooling).to(device)
-    named = weights in ("auto", "vgg19")
-    path = (find_vgg19() or fetch_vgg19()) if named else _existing_file(weights)
+    if weights == "random":
+        return untrained(pooling=pooling or "avg").to(device)
+    if weights == "pocket":
+        path = POCKET_FILE
+    else:
+        named = weights in ("auto", "vgg19")
+        path = (find_vgg19() or fetch_vgg19()) if named else _existing_file(weights)
     network = read_weights(path, pooling, convention)[0].to(device)
-    network.source = "vgg19" if named else str(weights)
+    network.source = "vgg19" if weights == "auto" else str(weights)
     return network
+
+
+def untrained(
+    widths: Sequence[int] = POCKET_WIDTHS, *, name: str = "random", pooling: str = "avg"
+) -> VGG:
+    """VGG-19's layers with `widths` channels per block and seeded random weights (He et al. 2015).
+
+    The same on every machine: drawn in double precision and rounded to half, for processors differ
+    in the last bits of the logarithms behind a normal number.
+    """
+    generator, digest, channels = torch.Generator().manual_seed(19), hashlib.sha256(), 3
+    parameters = {}
+    for layer in layer_table(widths):
+        if layer.kind == "conv":
+            shape, std = (layer.channels, channels, 3, 3), (2 / (9 * channels)) ** 0.5
+            weight = torch.randn(shape, generator=generator, dtype=torch.float64) * std
+            parameters[layer.name] = weight.half().float(), torch.zeros(layer.channels)
+            digest.update(b"".join(t.numpy().tobytes() for t in parameters[layer.name]))
+            channels = layer.channels
+    trained_on = "nothing (untrained, seeded random weights)"
+    sha256 = digest.hexdigest()
+    return VGG(parameters, name=name, trained_on=trained_on, sha256=sha256, pooling=pooling)
 
 
 def default_device() -> torch.device:
@@ -118,7 +147,7 @@ def fetch_vgg19() -> Path:
 
 def check_weights(path: str | Path) -> WeightsInfo:
     """Read the file at `path` as `load_vgg` would, with the same errors, and say what it holds."""
-    return read_weights(_existing_file(path), "max", None)[1]
+    return read_weights(_existing_file(path), None, None)[1]
 
 
 def _check_device(device: str | torch.device) -> torch.device:
@@ -147,20 +176,3 @@ def _existing_file(weights: str | Path) -> Path:
             f"{', '.join(WEIGHT_NAMES)}, or the path of a weight file"
         )
     return path
-
-
-def _untrained(name: str, pooling: str) -> VGG:
-    # Drawn in double and rounded to half precision: processors differ in the last bits of the
-    # logarithms behind a normal number, and so all of them get the same weights.
-    generator, digest, channels = torch.Generator().manual_seed(19), hashlib.sha256(), 3
-    parameters = {}
-    for layer in layer_table(POCKET_WIDTH if name == "pocket" else FULL_WIDTH):
-        if layer.kind == "conv":
-            shape, std = (layer.channels, channels, 3, 3), (2 / (9 * channels)) ** 0.5
-            weight = torch.randn(shape, generator=generator, dtype=torch.float64) * std
-            parameters[layer.name] = weight.half().float(), torch.zeros(layer.channels)
-            digest.update(b"".join(t.numpy().tobytes() for t in parameters[layer.name]))
-            channels = layer.channels
-    trained_on = "nothing (untrained, seeded random weights)"
-    sha256 = digest.hexdigest()
-    return VGG(parameters, name=name, trained_on=trained_on, sha256=sha256, pooling=pooling)

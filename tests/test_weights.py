@@ -16,6 +16,7 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -23,12 +24,13 @@ from styletutor import weightfiles
 from styletutor import weights as weights_module
 from styletutor.vgg import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, VGG, layer_table
 from styletutor.weights import (
-    POCKET_WIDTH,
+    POCKET_WIDTHS,
     check_weights,
     default_device,
     fetch_vgg19,
     find_vgg19,
     load_vgg,
+    untrained,
 )
 
 REAL = Path(__file__).parents[2] / "shared/data/vgg19_caffe_bgr_to_relu3_4.pth"
@@ -309,6 +311,46 @@ def test_truncated_files_are_refused(tmp_path: Path, zipped: bool, share: float)
     refused(path, "damaged or no PyTorch state dict")
 
 
+@pytest.mark.parametrize("share", [0.0001, 0.1, 0.99])
+def test_truncated_safetensors_are_refused(tmp_path: Path, share: float) -> None:
+    data = safetensors.torch.save(state_dict())
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path, "damaged or no PyTorch state dict")
+
+
+def test_safetensors_in_our_layout_say_what_they_are(tmp_path: Path) -> None:
+    """The same network in torchvision's layout and, scaled beforehand, in ours."""
+    state, path = state_dict(), tmp_path / "mine.safetensors"
+    ours = {f"{c}.{p}": state[f"{key(c)}.{p}"] for c in CONV_NAMES for p in ("weight", "bias")}
+    ours["conv1_1.weight"] = ours["conv1_1.weight"] / STD
+    about = {"trained_on": "a test", "pooling": "avg"}
+    safetensors.torch.save_file(ours, path, about)
+    network = load_vgg(path, device="cpu")
+    assert (network.name, network.trained_on, network.pooling) == ("mine", "a test", "avg")
+    assert load_vgg(path, device="cpu", pooling="max").pooling == "max"
+    assert check_weights(path).convention == "styletutor"
+    for layout in ("other.safetensors", "other.pth"):
+        other = tmp_path / layout
+        (safetensors.torch.save_file if "safe" in layout else torch.save)(state, other)
+        assert check_weights(other).convention == "torchvision"
+        theirs = load_vgg(other, device="cpu", pooling="avg")(picture(), LAYER_NAMES)
+        for name, features in network(picture(), LAYER_NAMES).items():
+            assert relative(features, theirs[name]) < 1e-5, name
+
+
+def test_bad_safetensors_in_our_layout_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    first = {"conv1_1.weight": torch.zeros(4, 3, 3, 3)}
+    safetensors.torch.save_file(first, path)
+    refused(path, "lacks weights or biases")
+    safetensors.torch.save_file(first | {"conv9_9.bias": torch.zeros(4)}, path)
+    refused(path, "has conv9_9.bias")
+    whole = first | {"conv1_1.bias": torch.zeros(4)}
+    safetensors.torch.save_file(whole, path, {"pooling": "sum"})
+    refused(path, "unknown pooling 'sum'")
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_flipped_bytes_never_give_anything_but_a_network_or_a_clear_error(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(11)
@@ -370,13 +412,13 @@ def test_a_folder_is_no_weight_file(tmp_path: Path) -> None:
 # Names
 
 
-@pytest.mark.parametrize(("name", "widths"), [("pocket", POCKET_WIDTH), ("random", FULL_WIDTH)])
-def test_untrained_networks_are_the_same_every_time(name: str, widths: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("widths", [POCKET_WIDTHS, FULL_WIDTH])
+def test_untrained_networks_are_the_same_every_time(widths: tuple[int, ...]) -> None:
     state = torch.random.get_rng_state()
-    first, second = load_vgg(name, device="cpu"), load_vgg(name, device="cpu")
+    first, second = untrained(widths), untrained(widths)
     assert torch.equal(state, torch.random.get_rng_state())
     assert first.layers == layer_table(widths)
-    assert (first.name, first.sha256) == (name, second.sha256)
+    assert (first.name, first.sha256) == ("random", second.sha256)
     assert "untrained" in first.trained_on
     for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -387,20 +429,21 @@ def test_untrained_networks_are_the_same_every_time(name: str, widths: tuple[int
         assert not module.bias.any()
 
 
-def test_untrained_networks_differ_and_keep_a_signal() -> None:
-    pocket, random = load_vgg("pocket", device="cpu"), load_vgg("random", device="cpu")
-    assert pocket.sha256 != random.sha256
-    deep = pocket(picture(64, 64), ["relu5_1"])["relu5_1"]
+def test_an_untrained_network_keeps_a_signal() -> None:
+    random = load_vgg("random", device="cpu")
+    assert (random.layers, random.pooling) == (layer_table(POCKET_WIDTHS), "avg")
+    deep = random(picture(64, 64), ["relu5_1"])["relu5_1"]
     assert 1e-3 < float(deep.std()) < 1e3
 
 
 def test_every_machine_draws_the_same_weights() -> None:
     # Noted on x86 with AVX-512 and without any vector instructions.
-    assert load_vgg("random", device="cpu").sha256.startswith("65792421")
+    assert untrained(FULL_WIDTH).sha256.startswith("65792421")
 
 
 def test_pooling_is_passed_on() -> None:
-    assert load_vgg("pocket", pooling="avg", device="cpu").pooling == "avg"
+    assert load_vgg("pocket", device="cpu").pooling == "avg"  # as it was trained
+    assert load_vgg("pocket", pooling="max", device="cpu").pooling == "max"
     with pytest.raises(ValueError, match=r"pooling 'mean'.*max.*avg"):
         load_vgg("vgg19", pooling="mean")
 
@@ -418,7 +461,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 def test_auto_without_vgg19_takes_pocket_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_vgg(device="cpu").name == "pocket"
     told = capsys.readouterr().out
-    assert told.count("\n") == 1 and "pocket weights (untrained)" in told
+    assert told.count("\n") == 1 and "the pocket weights" in told
     assert "styletutor weights fetch" in told
 
 
