@@ -61,8 +61,10 @@ recipes: Mapping[str, Recipe] = MappingProxyType(
         for recipe in [
             Recipe(
                 name="default",
-                source="Gatys et al. (2016), layers of Section 3, with losses as shares",
-                style_weight=30.0,
+                source="Gatys et al. (2016), style layers of Section 3; losses as shares; balance "
+                "and a second content layer, for lines, chosen by looking",
+                content_layers={"relu2_1": 1.0, "relu4_2": 1.0},
+                style_weight=80.0,
             ),
         ]
     }

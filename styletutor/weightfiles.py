@@ -71,7 +71,7 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
     sha256 = sha256_of(path)
     try:
         state, about = _state(path)
-        parameters = _parameters(state)
+        parameters = _parameters(state, own=bool(about))
         weight, bias = parameters["conv1_1"]
         convention, reason, trained_on = _convention(sha256, weight, about)
         pooling = pooling or about.get("pooling", "max")
@@ -116,13 +116,14 @@ def _state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
     return state, about
 
 
-def _parameters(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _parameters(state: Mapping[str, Tensor], own: bool) -> dict[str, tuple[Tensor, Tensor]]:
     # LAYER_NAMES counts as torchvision's `features` do: convolutions, ReLUs and poolings alike.
     keys = {name: f"features.{LAYER_NAMES.index(name)}." for name in CONV_NAMES}
-    if "conv1_1.weight" in state:
+    if own:
         keys = {name: f"{name}." for name in CONV_NAMES}
+    prefix = "conv" if own else "features."
     expected = [key + part for key in keys.values() for part in ("weight", "bias")]
-    strange = [k for k in state if str(k).startswith(("features.", "conv")) and k not in expected]
+    strange = [k for k in state if str(k).startswith(prefix) and k not in expected]
     if strange or expected[0] not in state:
         what = f"has {strange[0]}" if strange else f"lacks {expected[0]}"
         raise ValueError(f"it {what}, so it is no VGG-19 in a known layout; choose another")

@@ -129,7 +129,7 @@ def test_layers(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
 def test_weights(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert main(["weights"]) == 0
     out = capsys.readouterr().out
-    assert "untrained" in out and "auto" in out
+    assert "procedural pictures" in out and "auto" in out
     save_pocket(tmp_path / "w.pth")
     assert main(["weights", "check", str(tmp_path / "w.pth")]) == 0
     assert "conv1_1 … pool5" in capsys.readouterr().out
@@ -161,7 +161,7 @@ def test_the_measured_memory_is_real() -> None:
 def test_doctor(capsys: pytest.CaptureFixture) -> None:
     assert main(["doctor", "--weights", "pocket"]) == 0
     out = capsys.readouterr().out
-    for word in ("Python", "torch", "device", "memory", "untrained", "256×256", "512×512", "GiB"):
+    for word in ("Python", "torch", "device", "memory", "procedural", "256×256", "512×512", "GiB"):
         assert word in out
 
 

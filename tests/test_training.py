@@ -187,9 +187,10 @@ def test_training_teaches(tmp_path: Path) -> None:
     taught = student.Student(WIDTHS, 14, saved["settings"]["rebuild"])
     pictures = crops.collect(6, tmp_path / "pictures-6.npy")
     photos, which = crops.sample(pictures, 64, 32, seed=99)
-    before = float(taught(photos, which)[0])
-    taught.load_state_dict(saved["student"])
-    assert float(taught(photos, which)[0]) < 0.8 * before
+    with torch.no_grad():
+        before = float(taught(photos, which)[0])
+        taught.load_state_dict(saved["student"])
+        assert float(taught(photos, which)[0]) < 0.8 * before
     info, network = check_weights(output), st.load_vgg(output)
     assert (info.convention, info.dtype, network.pooling) == ("styletutor", "float16", "avg")
     assert "6 procedural pictures" in network.trained_on and network.layers == layer_table(WIDTHS)
@@ -201,7 +202,8 @@ def test_training_teaches(tmp_path: Path) -> None:
 def test_the_judge_knows_the_style_and_the_content() -> None:
     photo, art = st.load_image("coffee", 64), st.load_image("stained-glass", 64)
     verdict = judge.Judge(untrained(WIDTHS), photo, art)
-    as_is, as_style = verdict(photo), verdict(art[..., : photo.shape[2], : photo.shape[3]])
+    resized = torch.nn.functional.interpolate(art, photo.shape[2:], mode="area")
+    as_is, as_style = verdict(photo), verdict(resized)
     assert (as_is.style, as_is.content, as_is.colour) == (1, 0, 1)
     mixed = verdict(0.5 * photo + 0.5 * torch.rand_like(photo))
     assert mixed.content > 0
@@ -234,8 +236,8 @@ def test_a_report_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     lines = list(judge.judge_transfers(untrained(WIDTHS), networks, arguments))
     assert len(lines) == 2 + 8 + 1 and "of 8 pairs" in lines[-1]
     assert len(list(tmp_path.glob("*-x-*.jpg"))) == 8
-    speeds = judge.seconds_per_evaluation(networks, side=32, turns=1)
-    assert set(speeds) == set(networks) and min(speeds.values()) > 0
+    speeds = list(judge.speed_lines(networks, side=32, turns=1))
+    assert len(speeds) == 2 and all("s per evaluation at 32×32" in line for line in speeds)
 
 
 # The file in the package
@@ -256,13 +258,12 @@ def test_the_packaged_network_is_what_it_says() -> None:
     assert json.loads(about["arguments"])["widths"] == list(POCKET_WIDTHS)
 
 
-def test_the_packaged_network_keeps_content_and_random_weights_do_not() -> None:
+def test_the_packaged_network_keeps_content_where_random_weights_do_not() -> None:
     photo = st.load_image("chelsea", 96)
-    noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(0))
 
     def error(name: str) -> float:
-        how = {"evaluations": 60, "start": noise, "progress": False}
+        how = {"evaluations": 100, "progress": False}
         made = st.reconstruct_content(photo, "relu4_2", vgg=st.load_vgg(name, device="cpu"), **how)
         return float(relative_error(made.image, photo))
 
-    assert error("pocket") < 0.5 * error("random")
+    assert error("pocket") < 0.7 * error("random")
