@@ -326,7 +326,8 @@ def test_errors_in_a_real_process_are_one_line(tmp_path: Path) -> None:
 def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
     out, report = tmp_path / "out.png", tmp_path / "run.json"
     code = (
-        "import sys, styletutor.result as r; from styletutor.cli import main\n"
+        "import signal, styletutor.result as r; from styletutor.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a shell ignores it
         "original = r._ProgressBar.__call__\n"
         "def call(self, step):\n"
         "    original(self, step)\n"
@@ -339,10 +340,13 @@ def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert "three\n" in iter(process.stdout.readline, "")
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        assert "three\n" in iter(process.stdout.readline, "")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "saved the best picture so far" in err
     data = json.loads(report.read_text())
