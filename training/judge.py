@@ -1,7 +1,5 @@
 """Judge the pocket network beside untrained ones, by the real VGG-19: `make pocket-report`.
 
-    python -m training.judge --judge vgg19.pth --pairs my_pictures --output report
-
 Every network paints the same pairs of pictures with the same budget. The published network, of
 which blocks 1 to 3 suffice, then measures how much of the distance to the style is left and how far
 the content has moved. Tables and contact sheets go to a folder.
@@ -69,25 +67,29 @@ class Verdict:
 class Judge:
     """Measures pictures of one pair by the early blocks of `vgg`."""
 
+    @torch.no_grad()
     def __init__(self, vgg: VGG, content: Tensor, style: Tensor) -> None:
-        self.vgg, self.content, self.style = vgg, content, style
-        self.own_style, self.own_colour = self._style(content), _colours_apart(content, style)
+        self.vgg, self.style = vgg, style
+        self.features, self.grams = vgg(content, EARLY_CONTENT)[EARLY_CONTENT], self._grams(style)
+        self.own_style, self.own_colour = self._apart(content), _colours_apart(content, style)
 
     @torch.no_grad()
     def __call__(self, picture: Tensor) -> Verdict:
         """What the judge says of a (1, 3, H, W) picture."""
-        pair = (self.vgg(p, EARLY_CONTENT)[EARLY_CONTENT] for p in (picture, self.content))
+        features = self.vgg(picture, EARLY_CONTENT)[EARLY_CONTENT]
         return Verdict(
-            self._style(picture) / self.own_style,
-            float(relative_error(*pair)),
+            self._apart(picture) / self.own_style,
+            float(relative_error(features, self.features)),
             _colours_apart(picture, self.style) / self.own_colour,
         )
 
-    @torch.no_grad()
-    def _style(self, picture: Tensor) -> float:
-        ours, theirs = (self.vgg(p, EARLY_STYLE) for p in (picture, self.style))
-        grams = ([st.gram_matrix(f[n], "hw") for f in (ours, theirs)] for n in EARLY_STYLE)
-        return statistics.mean(float(relative_error(g, a)) for g, a in grams)
+    def _grams(self, picture: Tensor) -> list[Tensor]:
+        features = self.vgg(picture, EARLY_STYLE)
+        return [st.gram_matrix(features[name], "hw") for name in EARLY_STYLE]
+
+    def _apart(self, picture: Tensor) -> float:
+        pairs = zip(self._grams(picture), self.grams, strict=True)
+        return statistics.mean(float(relative_error(g, a)) for g, a in pairs)
 
 
 def _colours_apart(one: Tensor, other: Tensor) -> float:
@@ -130,11 +132,11 @@ def speed_lines(networks: Mapping[str, VGG], side: int = 256, turns: int = 5) ->
     """Median seconds per evaluation of a transfer at side × side, the networks taking turns."""
     laps: dict[str, list[float]] = {name: [] for name in networks if name != "judge"}
     pair = (st.load_image(name) for name in ("coffee", "swirling-strokes"))
-    pictures = [F.interpolate(picture, (side, side), mode="area") for picture in pair]
+    photo, art = (F.interpolate(picture, (side, side), mode="area") for picture in pair)
     for name in list(laps) * turns:
-        both = {"content": pictures[0], "styles": pictures[1:]}
-        steps = descend(recipes["default"].objective(networks[name], **both), pictures[0], 8)
-        laps[name] += np.diff([time.perf_counter() for _ in steps])[1:].tolist()
+        objective = recipes["default"].objective(networks[name], content=photo, styles=[art])
+        ends = [time.perf_counter() for _ in descend(objective, photo, 8)]
+        laps[name] += np.diff(ends)[1:].tolist()
     for name, times in laps.items():
         yield f"\n{name}: {statistics.median(times):.3f} s per evaluation at {side}×{side}"
 
@@ -142,9 +144,9 @@ def speed_lines(networks: Mapping[str, VGG], side: int = 256, turns: int = 5) ->
 def pairs_of(folder: Path | None, size: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Our own pairs; with a folder, all pairs of its pictures and the astronaut in each manner."""
     files, known = sorted(folder.iterdir()) if folder else [], Image.registered_extensions()
-    pictures = [file for file in files if file.suffix.lower() in known]
+    pictures = (file for file in files if file.suffix.lower() in known)
     named = {file.stem.replace("_", "-"): st.load_image(file, size) for file in pictures}
-    named |= {"astronaut": st.load_image("astronaut", size)}
+    named["astronaut"] = st.load_image("astronaut", size)
     for content, style in permutations(named, 2):
         if style != "astronaut":
             yield f"{content} × {style}", named[content], named[style]
@@ -159,8 +161,8 @@ def judge_transfers(
     head = ["pair", *networks, "pocket at equal content", "colour left: pocket"]
     yield from (_row(head), _row(["---"] * len(head)))
     wins, rivals = [], [name for name in networks if name.startswith("random")]
-    pairs = [*pairs_of(arguments.pairs, arguments.size)]
-    for name, content, style in tqdm(pairs, desc="painting pairs", unit="pair"):
+    pairs = tqdm([*pairs_of(arguments.pairs, arguments.size)], desc="painting pairs", unit="pair")
+    for name, content, style in pairs:
         measure, shown = Judge(judge, content, style), {"content": content, "style": style}
         found: dict[str, Verdict] = {}
         for network, vgg in networks.items():
@@ -180,8 +182,7 @@ def judge_transfers(
         against = " and ".join(f"{style:.3f}" for style in equal)
         cells = [str(verdict) for verdict in found.values()]
         yield _row([name, *cells, f"{aim.style:.3f} against {against}", f"{aim.colour:.2f}"])
-    score = f"{sum(wins)} of {len(wins)} pairs"
-    yield f"\nLess style left than either untrained network at equal content moved: {score}.\n"
+    yield f"\nLess style left than untrained: {sum(wins)} of {len(wins)} pairs.\n"
 
 
 def judge_reconstructions(
@@ -235,8 +236,7 @@ def main() -> int:
     del quick["random full width"]  # in reconstructions like the narrow one, only slower
     with path.open("w", encoding="utf-8") as report:
         for line in chain(
-            [f"{arguments.evaluations} evaluations, {arguments.size} pixels; style left / content "
-             f"moved as seen by {judge.name}, trained on {judge.trained_on}\n"],
+            [f"{arguments.evaluations} evaluations, {arguments.size} px; judge: {judge.name}\n"],
             judge_transfers(judge, networks, arguments),
             judge_reconstructions(quick, arguments),
             speed_lines(networks),
