@@ -55,7 +55,6 @@ class Student(nn.Module):
         self.decoders = nn.ModuleDict(
             {name: _decoder(rows[name].channels, rows[name].stride) for name in rebuild}
         )
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
 
     def forward(
         self, crops: Tensor, which: Tensor, disturbance: Tensor | float = 0.0
@@ -65,7 +64,7 @@ class Student(nn.Module):
         The decoders must rebuild the crop without the `disturbance` that is added to it; those of
         blocks 1 and 2 with it, for what is small has to be seen before it can be ignored.
         """
-        x = (crops - self.mean) / SPREAD
+        x = standardised(crops)
         disturbed = x + disturbance
         features = self.trunk(disturbed, {*HEADS, *self.rebuild})
         told = 0
@@ -79,6 +78,11 @@ class Student(nn.Module):
         }
         loss = told + sum(self.rebuild[name] * error for name, error in errors.items())
         return loss, right, errors
+
+
+def standardised(crops: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] as the network is fed them: about mean 0 and deviation 1."""
+    return (crops - crops.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)) / SPREAD
 
 
 def _decoder(channels: int, stride: int) -> nn.Sequential:
@@ -125,7 +129,7 @@ def settle(trunk: Trunk, pictures: Tensor, side: int) -> None:
         norm.momentum = None  # a plain average
     for seed in range(40):
         crops, _ = sample(pictures, 64, side, seed)
-        trunk((crops - torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).to(crops)) / SPREAD, ())
+        trunk(standardised(crops), ())
 
 
 def fold(trunk: Trunk) -> dict[str, tuple[Tensor, Tensor]]:
