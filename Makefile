@@ -29,7 +29,6 @@ bench: $(DEV) ## seconds per evaluation beside a plain loop
 # Large tensors in memory that is kept and in large pages: a sixth faster with Linux's allocator.
 pocket: export MALLOC_MMAP_THRESHOLD_ := 8589934592
 pocket: export MALLOC_TRIM_THRESHOLD_ := 8589934592
-pocket: export THP_MEM_ALLOC_ENABLE := 1
 pocket: $(LAB) ## train the pocket network anew; Ctrl-C, and the same command goes on
 	$(BIN)/python -m training.train --output styletutor/pocket.safetensors $(ARGS)
 

@@ -37,9 +37,7 @@ def plain_loop(vgg: VGG, content: Tensor, style: Tensor) -> Iterator[None]:
     for layer in vgg.layers[: vgg.layer_names.index(STYLE_LAYERS[-1]) + 1]:
         if layer.kind == "conv":
             ours = vgg.convolutions[layer.name]
-            conv = nn.Conv2d(ours.in_channels, ours.out_channels, 3, padding=1).requires_grad_(
-                False
-            )
+            conv = nn.Conv2d(*ours.weight.shape[1::-1], 3, padding=1).requires_grad_(False)
             conv.weight.data = ours.weight.data.clone(memory_format=torch.contiguous_format)
             conv.bias.data = ours.bias.data.clone()
             modules.append(conv.to(vgg.device))

@@ -14,6 +14,7 @@ import styletutor as st
 from styletutor import commands
 from styletutor.descent import OPTIMISERS, STARTS
 from styletutor.recipes import STYLE_LAYERS
+from styletutor.stages import PRECISIONS
 from styletutor.vgg import POOLINGS
 
 
@@ -138,6 +139,10 @@ def _add_descent(parser: argparse.ArgumentParser, look: argparse._ArgumentGroup)
     descent.add_argument("--optimiser", choices=OPTIMISERS)
     descent.add_argument("--learning-rate", type=float, metavar="R", help="for adam only")
     descent.add_argument("--seed", type=int, metavar="N", help="of the noise")
+    descent.add_argument("--precision", choices=PRECISIONS, help="fast: mostly in bfloat16")
+    descent.add_argument("--coarse-to-fine", action=argparse.BooleanOptionalAction,
+                         help="begin with small pictures (default: if it starts from noise)"
+                         )  # fmt: skip
     _add_network(parser)
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from styletutor.adam import Adam
+from styletutor.engine import Engine
 from styletutor.lbfgs import LBFGS
 from styletutor.objective import Objective, sum_terms
+from styletutor.stages import PRECISIONS, fit, plan_stages
 from styletutor.vgg import check_images
 
 BOX = (0.0, 1.0)
@@ -77,6 +80,8 @@ def descend(
     *,
     optimiser: str = "lbfgs",
     learning_rate: float = 0.02,
+    precision: str = "exact",
+    coarse_to_fine: bool = False,
 ) -> Iterator[Step]:
     """Yield one `Step` per evaluation (one forward and backward pass), the start's first.
 
@@ -88,27 +93,47 @@ def descend(
 
     Raises ValueError for bad settings, or if the loss of the start is not a finite number.
     """
-    check_settings(evaluations, optimiser, learning_rate)
+    check_settings(evaluations, optimiser, learning_rate, precision=precision)
     check_images(start)
-    x, version, optimise = start.detach(), None, None
-    for evaluation in range(1, evaluations + 1):
-        if version != objective.version:
-            version, best = objective.version, None
-            optimise = _Adam(learning_rate) if optimiser == "adam" else LBFGS(box=BOX)
-        parts, gradient = _evaluate(objective, x)
-        loss = sum(parts.values())
-        if evaluation == 1 and not torch.isfinite(loss).all():
-            raise ValueError("the loss of the start is not finite; check the pictures and weights")
-        if best is None or version != objective.version:  # a knob may turn during an evaluation
-            best = _Best(x, loss, parts)
+    networks = {"exact": objective.vgg}
+    image, done, shrink = start.detach(), 0, None
+    for stage in plan_stages(start.shape[2:], evaluations, precision, coarse_to_fine):
+        if stage.shrink != shrink:
+            shrink = stage.shrink
+            here = objective if stage.shrink == 1 else objective.shrunk(1 / stage.shrink)
+            image = fit(image, start.shape[2:], stage.shrink)
+            method = Adam(learning_rate, box=BOX) if optimiser == "adam" else LBFGS(box=BOX)
         else:
-            best = best.updated(x, loss, parts)
-        yield Step(evaluation, evaluations, x, parts, best.image, best.parts, objective)
-        if evaluation < evaluations:
-            x = optimise.step(x, loss, gradient)
+            method.restart(keep_curvature=True)
+        if stage.precision not in networks:
+            networks[stage.precision] = objective.vgg.low_precision()
+        engine = Engine(here, networks[stage.precision], method, image)
+        if done == 0 and not torch.isfinite(engine.point.losses).all():
+            raise ValueError("the loss of the start is not finite; check the pictures and weights")
+        for evaluation in range(done + 1, done + stage.evaluations + 1):
+            if evaluation > done + 1:
+                engine.advance()
+            point, parts = engine.snapshot(), engine.parts
+            step = Step(
+                evaluation,
+                evaluations,
+                point.image,
+                dict(zip(parts, point.losses, strict=True)),
+                point.best,
+                dict(zip(parts, point.best_losses, strict=True)),
+                here,
+            )
+            yield step
+        done, image = done + stage.evaluations, step.best
 
 
-def check_settings(evaluations: int, optimiser: str, learning_rate: float, seed: int = 0) -> None:
+def check_settings(
+    evaluations: int,
+    optimiser: str,
+    learning_rate: float,
+    seed: int = 0,
+    precision: str = "exact",
+) -> None:
     """Raise ValueError for settings that `descend` or `make_start` cannot follow."""
     if not isinstance(evaluations, int) or evaluations < 1:
         raise ValueError(f"evaluations={evaluations}; it must be a whole number of at least 1")
@@ -116,47 +141,7 @@ def check_settings(evaluations: int, optimiser: str, learning_rate: float, seed:
         raise ValueError(f"unknown optimiser {optimiser!r}; choose {' or '.join(OPTIMISERS)}")
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate={learning_rate}; it must be a finite number above 0")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose {' or '.join(PRECISIONS)}")
     if not isinstance(seed, int) or abs(seed) >= 2**63:
         raise ValueError(f"seed={seed}; it must be a whole number of at most 63 bits")
-
-
-def _evaluate(objective: Objective, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        parts = objective.parts(x)
-        (gradient,) = torch.autograd.grad(sum(parts.values()).sum(), x)
-    return {name: value.detach() for name, value in parts.items()}, gradient
-
-
-@dataclass
-class _Best:
-    """The best point so far of each picture, chosen by masks so that the host never waits."""
-
-    image: Tensor
-    loss: Tensor
-    parts: dict[str, Tensor]
-
-    def updated(self, image: Tensor, loss: Tensor, parts: dict[str, Tensor]) -> _Best:
-        better = loss < self.loss  # False for NaN
-        return _Best(
-            torch.where(better.view(-1, 1, 1, 1), image, self.image),
-            torch.where(better, loss, self.loss),
-            {name: torch.where(better, value, self.parts[name]) for name, value in parts.items()},
-        )
-
-
-class _Adam:
-    """torch's Adam behind the same `step` as `LBFGS`, with the box and without NaN."""
-
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate, self.x = learning_rate, None
-
-    @torch.no_grad()
-    def step(self, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        if self.x is None:
-            self.x = x.clone()
-            self.adam = torch.optim.Adam([self.x], lr=self.learning_rate)
-        self.x.grad = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-        self.adam.step()
-        self.x.clamp_(*BOX)
-        return self.x.clone()

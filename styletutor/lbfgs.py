@@ -1,9 +1,11 @@
 """L-BFGS for a batch of independent pictures, one evaluation per step, nothing read back.
 
-The method is Nocedal's (Nocedal & Wright, "Numerical Optimization", Algorithms 7.4 and 7.5),
-without a line search, as style transfer has always used it. Every picture of the batch has its own
-curvature, step length and safeguard, all chosen by masks on the device: a batch gives what single
-runs would, and a step never waits for the host.
+The method is Nocedal's, without a line search, as style transfer has always used it, in the compact
+form of Byrd, Nocedal & Schnabel, "Representations of Quasi-Newton Matrices and Their Use in Limited
+Memory Methods" (1994), Eq. 3.13: two passes over the stored pairs in place of four, and small
+matrices between them. Every picture of the batch has its own curvature, step length and safeguard,
+all chosen by masks on the device: a batch gives what single runs would, a step never waits for the
+host, and as its state stays where it is, a step can be recorded as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 TINY = 1e-30
+CHUNK = 4096  # variables whose products are summed before they are added to the rest
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -22,7 +25,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 class LBFGS:
     """State of a batched limited-memory BFGS descent; call `step` once per evaluation.
 
-    `history` pairs of differences are kept per picture (memory: 2 · history + 4 pictures). The
+    `history` pairs of differences are kept per picture (memory: 2 · history + 11 pictures). The
     first step moves the variables by `first_step` in the root mean square: for pictures in [0, 1] a
     sensible length whatever the scale of the loss. No step moves them by more than `max_step`.
 
@@ -37,7 +40,7 @@ class LBFGS:
 
     def __init__(
         self,
-        history: int = 12,
+        history: int = 8,
         first_step: float = 0.02,
         max_step: float = 0.1,
         box: tuple[float, float] | None = None,
@@ -45,83 +48,132 @@ class LBFGS:
         if history < 1:
             raise ValueError(f"history={history}, but L-BFGS needs at least one curvature pair")
         self.history, self.first_step, self.max_step, self.box = history, first_step, max_step, box
-        self.steps = 0
+        self.basis: Tensor | None = None
 
     @torch.no_grad()
     def step(self, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         """The next point to evaluate, of the shape of `x`; no argument is changed.
 
         `loss` (B,) and `gradient` (B, …) belong to `x` (B, …), which is the point that the
-        previous step returned (any point at first). When the objective changes, begin a new LBFGS.
+        previous step returned (any point at first, and after `restart`).
         """
         shape, x, f, g = x.shape, x.flatten(1), loss.unsqueeze(1), gradient.flatten(1)
-        if self.steps == 0:
-            g = torch.nan_to_num(g, nan=0.0, posinf=0.0, neginf=0.0)  # there is no way back yet
-            self._start(x, f)
-        else:
-            x, f, g = self._learn(x, f, g)
-        self.steps += 1
-        self.x, self.f, self.g = x, f, g
-        self.free = self._free(x, g)
-        x = x + self._move(g * self.free) * self.free
-        return (x if self.box is None else x.clamp(*self.box)).view(shape)
+        if self.basis is None:
+            self._allocate(x, f)
+        inner = self._learn(x, f, g)
+        x = torch.addcmul(self.x, self._move(inner), self.free)
+        return (x if self.box is None else x.clamp_(*self.box)).view(shape)
 
-    def _start(self, x: Tensor, f: Tensor) -> None:
-        self.s = x.new_zeros(self.history, *x.shape)  # differences of points, a ring buffer
-        self.y = torch.zeros_like(self.s)  # differences of gradients
-        self.rho = x.new_zeros(self.history, len(x), 1)  # 1 / s·y, or 0: no such pair
+    @torch.no_grad()
+    def restart(self, keep_curvature: bool = False) -> None:
+        """Forget the point before, as another objective makes it; and what was learnt from all."""
+        if self.basis is not None:
+            self.fresh.fill_(True)
+            self.g.zero_()
+            if not keep_curvature:
+                self.valid.zero_()
+                self.curved.zero_()
+                self.trust.fill_(1)
+
+    def _allocate(self, x: Tensor, f: Tensor) -> None:
+        batch, size = x.shape
+        m = self.history
+        # Ring buffers of differences of points s and of gradients y, then the present gradient,
+        # and the newest of each; the end is padded with zeros to whole chunks.
+        padded = -(-size // CHUNK) * CHUNK
+        self.basis = x.new_zeros(2 * m + 1, batch, padded)
+        self.new = x.new_zeros(3, batch, padded)
+        self.valid = x.new_zeros(batch, m)  # 1 for a pair of good curvature, else 0
+        self.sy = x.new_zeros(batch, m, m)  # s_i · y_j where j is not older than i
+        self.yy = x.new_zeros(batch, m, m)
+        self.count = torch.arange(m, device=x.device)
+        self.slot = self.count[:1].clone()  # where the newest pair goes
         self.gamma = torch.ones_like(f)  # scale of the inverse Hessian
         self.trust = torch.ones_like(f)  # 1, or less after a failure
-        self.curved = torch.zeros_like(f, dtype=torch.bool)  # has any curvature pair
-        # Rises as small as rounding are not explosions.
-        self.noise = torch.where(torch.isfinite(f), 1e-6 * f.abs(), 0)
+        self.noise = torch.zeros_like(f)  # rises as small as rounding are not explosions
+        self.fresh = torch.ones_like(f, dtype=torch.bool)  # there is no point before
+        self.curved = torch.zeros_like(self.fresh)  # has had a good pair since the last failure
+        self.x, self.f, self.g, self.free = x.clone(), f.clone(), torch.zeros_like(x), x.clone()
 
-    def _learn(self, x: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take in what was evaluated; a picture that failed gets its last good point back."""
-        exploded = f > self.f + 0.5 * self.f.abs() + self.noise
-        failed = exploded | ~torch.isfinite(f) | ~torch.isfinite(_dot(g, g))
-        x, f, g = (torch.where(failed, *p) for p in ((self.x, x), (self.f, f), (self.g, g)))
+    def _learn(self, x: Tensor, f: Tensor, g: Tensor) -> Tensor:
+        """Take in what was evaluated; a picture that failed gets its last good point back.
+
+        Returns what `_inner` does.
+        """
+        finite = torch.isfinite(f) & torch.isfinite(_dot(g, g))
+        exploded = (f > self.f + 0.5 * self.f.abs() + self.noise) & ~self.fresh
+        bad = exploded | ~finite
+        failed, no_pair = bad & ~self.fresh, bad | self.fresh
+        s, y, free_g = self.new[:, :, : x.shape[1]]
+        torch.sub(x, self.x, out=s).masked_fill_(no_pair, 0)
         # Variables that could not move say nothing about the curvature along the step.
-        s, y = x - self.x, (g - self.g) * self.free
-        sy, ss, yy = _dot(s, y), _dot(s, s), _dot(y, y)
-        good = (sy > 1e-5 * (ss * yy).sqrt()) & torch.isfinite(sy / yy)
-        slot = (self.steps - 1) % self.history
-        self.s[slot], self.y[slot] = s, y
-        self.rho[slot] = torch.where(good, 1 / sy, 0)
-        self.rho.masked_fill_(failed, 0)
-        self.gamma = torch.where(good, sy / yy, self.gamma)
-        self.curved = (self.curved | good) & ~failed
-        self.trust = torch.where(failed, self.trust / 4, self.trust * 2).clamp(1e-6, 1)
-        return x, f, g
+        torch.sub(g, self.g, out=y).mul_(self.free).masked_fill_(no_pair, 0)
+        torch.where(failed, self.x, x, out=self.x)
+        torch.where(bad, self.g, g, out=self.g)
+        self.noise.copy_(torch.where(self.fresh & finite, 1e-6 * f.abs(), self.noise))
+        self.f.copy_(torch.where(failed, self.f, f))
+        self.trust.copy_(torch.where(failed, self.trust / 4, self.trust * 2).clamp(1e-6, 1))
+        self.fresh.logical_and_(bad)
+        self._set_free()
 
-    def _free(self, x: Tensor, g: Tensor) -> Tensor:
+        torch.mul(self.g, self.free, out=free_g)
+
+        m, slot = self.history, self.slot
+        slot.add_(1).remainder_(m)
+        rows = torch.cat([slot, slot + m, torch.full_like(slot, 2 * m)])
+        self.basis.index_copy_(0, rows, self.new)
+        inner = self._inner()
+        ss, sy, yy = inner.index_select(1, rows).flatten(1)[:, [0, 1, 4]].split(1, 1)
+        good = (sy > 1e-5 * (ss * yy).sqrt()) & torch.isfinite(sy / yy)
+        self.gamma.copy_(torch.where(good, sy / yy, self.gamma))
+        self.curved.logical_or_(good).logical_and_(~failed)
+        self.valid.masked_fill_(failed, 0).index_copy_(1, slot, good.to(x.dtype))
+        self.sy.index_copy_(2, slot, inner[:, :m, 1:2])
+        self.yy.index_copy_(2, slot, inner[:, m:-1, 1:2]).index_copy_(
+            1, slot, inner[:, m:-1, 1:2].mT
+        )
+        return inner
+
+    def _inner(self) -> Tensor:
+        """Inner products of the basis with its newest rows: (B, 2 · history + 1, 3)."""
+        chunks = [rows.unflatten(2, (-1, CHUNK)).flatten(1, 2) for rows in (self.new, self.basis)]
+        inner = torch.bmm(chunks[0].transpose(0, 1), chunks[1].permute(1, 2, 0))
+        return inner.unflatten(0, (len(self.x), -1)).sum(1).mT
+
+    def _set_free(self) -> None:
         """1 where a variable may move against its gradient, 0 where the box forbids it."""
         if self.box is None:
-            return torch.ones_like(x[:1, :1])
-        low, high = self.box
-        return (((x > low) | (g < 0)) & ((x < high) | (g > 0))).to(x.dtype)
+            self.free.fill_(1)
+        else:
+            (low, high), x, g = self.box, self.x, self.g
+            self.free.copy_(((x > low) | (g < 0)) & ((x < high) | (g > 0)))
 
-    def _move(self, g: Tensor) -> Tensor:
+    def _move(self, inner: Tensor) -> Tensor:
         """The step from the present point, limited in length: (B, N)."""
-        rms = g.shape[1] ** 0.5
-        steepest = g * (self.first_step * rms / _dot(g, g).sqrt().clamp(min=TINY))
-        move = torch.where(self.curved, self._inverse_hessian(g), steepest) * self.trust
+        rms, squared = self.g.shape[1] ** 0.5, inner[:, -1:, 2]
+        steepest = self.first_step * rms / squared.sqrt().clamp(min=TINY)
+        weights = torch.where(self.curved, self.gamma, steepest)
+        weights = torch.cat([self._correction(inner[:, :-1, 2]), weights], 1) * -self.trust
+        move = torch.bmm(weights.unsqueeze(1), self.basis.transpose(0, 1)).squeeze(1)
+        move = move[:, : self.g.shape[1]]
         length = _dot(move, move).sqrt() / rms
-        return -move * (self.max_step / length.clamp(min=self.max_step))
+        return move.mul_(self.max_step / length.clamp(min=self.max_step))
 
-    def _inverse_hessian(self, g: Tensor) -> Tensor:
-        """H g by the two-loop recursion (Nocedal & Wright, Algorithm 7.4)."""
-        oldest = max(0, self.steps - 1 - self.history)
-        slots = [i % self.history for i in range(oldest, self.steps - 1)]
-        q, alphas = g, {}
-        for i in reversed(slots):
-            alphas[i] = self.rho[i] * _dot(self.s[i], q)
-            q = q - alphas[i] * self.y[i]
-        q = self.gamma * q
-        for i in slots:
-            beta = self.rho[i] * _dot(self.y[i], q)
-            q = q + (alphas[i] - beta) * self.s[i]
-        return q
+    def _correction(self, inner: Tensor) -> Tensor:
+        """What multiplies each s and y in H g, besides γ g, from their products with g: (B, 2m)."""
+        m, gamma = self.history, self.gamma.unsqueeze(2)
+        order = (self.count + self.slot + 1) % m  # oldest first
+        valid = self.valid[:, order].unsqueeze(2)
+        both = valid * valid.mT
+        sy, yy = (matrix[:, order][:, :, order] * both for matrix in (self.sy, self.yy))
+        sg, yg = (products[:, order].unsqueeze(2) * valid for products in inner.split(m, 1))
+        # A pair that is not valid is a row and a column of the identity: it changes nothing.
+        r = sy.triu() + torch.diag_embed(1 - valid.squeeze(2))
+        u = torch.linalg.solve_triangular(r, sg, upper=True)
+        w = sy.diagonal(dim1=1, dim2=2).unsqueeze(2) * u + gamma * (yy @ u - yg)
+        on_s = torch.linalg.solve_triangular(r.mT, w, upper=False)
+        back = (self.count - self.slot - 1) % m
+        return torch.cat([on_s.squeeze(2)[:, back], (-gamma * u).squeeze(2)[:, back]], 1)
 
     def __repr__(self) -> str:
-        return f"LBFGS(history={self.history}, box={self.box}, after {self.steps} steps)"
+        return f"LBFGS(history={self.history}, box={self.box})"

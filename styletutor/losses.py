@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 NORMALISATIONS = ("chw", "hw", "none")
+SLAB, MANY_SLABS = 1024, 16
 
 
 def gram_matrix(features: Tensor, normalise: str = "chw") -> Tensor:
@@ -19,7 +20,8 @@ def gram_matrix(features: Tensor, normalise: str = "chw") -> Tensor:
     `features` is (B, C, H, W); the result (B, C, C) is G_ij = Σ_k F_ik F_jk, summed over the
     positions k and divided by C·H·W (`normalise="chw"`), by H·W ("hw", the mean over positions)
     or by nothing ("none", the paper's Eq. 3). Symmetric and positive semi-definite; the pictures
-    of a batch are never mixed. Raises ValueError for another shape or normalisation.
+    of a batch are never mixed. For bfloat16 features it is float32. Raises ValueError for another
+    shape or normalisation.
     """
     if features.ndim != 4:
         raise ValueError(f"expected features of shape (B, C, H, W), got {tuple(features.shape)}")
@@ -40,18 +42,38 @@ class _Gram(torch.autograd.Function):
     def forward(ctx, features: Tensor) -> Tensor:
         ctx.save_for_backward(features)
         rows = _positions_by_channels(features)
-        return rows.mT @ rows
+        if features.dtype != torch.bfloat16:
+            return rows.mT @ rows
+        if features.is_cuda:
+            return torch.bmm(rows.mT, rows, out_dtype=torch.float32)
+        return _sum_of_slabs(rows)
 
     @staticmethod
     def backward(ctx, d: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
-        gradient = _positions_by_channels(features) @ (d + d.mT)
+        gradient = _positions_by_channels(features) @ (d + d.mT).to(features.dtype)
         return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _positions_by_channels(features: Tensor) -> Tensor:
     """(B, C, H, W) → (B, H·W, C): for channels-last features a view, no copy."""
     return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _sum_of_slabs(rows: Tensor) -> Tensor:
+    """Fᵀ F in float32 of bfloat16 features (B, positions, C) on a CPU.
+
+    There a product of bfloat16 matrices is rounded to bfloat16. Slab by slab, the rounding errors
+    of many slabs cancel in their float32 sum; where there are few, the features are widened first.
+    """
+    if rows.shape[1] < SLAB * MANY_SLABS:
+        rows = rows.float()
+        return rows.mT @ rows
+    whole = rows.shape[1] // SLAB * SLAB
+    slabs = rows[:, :whole].unflatten(1, (-1, SLAB)).flatten(0, 1)
+    gram = (slabs.mT @ slabs).unflatten(0, (len(rows), -1)).sum(1, dtype=torch.float32)
+    rest = rows[:, whole:].float()
+    return gram + rest.mT @ rest
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:

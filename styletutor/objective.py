@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from styletutor.knobs import Knobs, LayerWeights, Weight, blend_shares, layer_shares
 from styletutor.losses import gram_matrix, relative_error, total_variation
+from styletutor.structure import Structure, leading
 from styletutor.vgg import VGG
 
 TERMS = ("content", "style", "tv")
 Distance = Callable[[Tensor, Tensor], Tensor]
-LayerWeights = Mapping[str, float] | Iterable[str] | str
 
 
 class Objective:
@@ -56,98 +58,129 @@ class Objective:
         content_distance: Distance = relative_error,
         style_distance: Distance = relative_error,
     ) -> None:
-        self.vgg, self.version = vgg, 0
+        self.vgg, self.knobs = vgg, Knobs(vgg.device)
         self.content_distance, self.style_distance = content_distance, style_distance
         content_shares = layer_shares(content_layers if content is not None else ())
         style_shares = layer_shares(style_layers if len(styles) else ())
         if not content_shares and not style_shares:
             raise ValueError("nothing to aim at: give a picture and at least one layer for it")
-        self.content_targets = self._capture_content(content, content_shares)
-        self.style_targets = self._capture_styles(styles, style_shares, blend)
         self.layers = tuple(dict.fromkeys((*content_shares, *style_shares)))
-        self.weights: dict[str, Tensor] = {}
-        self.set_weight("content", content_weight)
-        self.set_weight("style", style_weight)
-        self.set_weight("tv", tv_weight)
+        self.content = None if content is None else content.detach()
+        self.styles = tuple(style.detach() for style in styles)
+        self._blend = blend_shares(blend, len(styles))
+        self._capture(content_shares, style_shares)
+        for name, value in zip(TERMS, (content_weight, style_weight, tv_weight), strict=True):
+            self.set_weight(name, value)
         for term, shares in (("content", content_shares), ("style", style_shares)):
             for layer, share in shares.items():
                 self.set_weight(f"{term} {layer}", share)
+        self.knobs.sync()
 
-    def set_weight(self, name: str, value: float | Sequence[float] | Tensor) -> None:
+    @property
+    def version(self) -> int:
+        """Grows whenever a weight changes."""
+        return self.knobs.version
+
+    def set_weight(self, name: str, value: Weight | Tensor) -> None:
         """Turn a knob: `name` is a term ("content", "style", "tv") or a layer in one
         ("style relu1_1"), `value` one number ≥ 0 or one per picture of the batch.
 
-        A descent under way takes it up at its next evaluation.
+        A descent under way takes it up at its next evaluation. A layer that no picture gives any
+        weight is not evaluated.
         """
         known = [*TERMS, *(f"content {n}" for n in self.content_targets)]
         known += [f"style {n}" for n in self.style_targets]
         if name not in known:
             raise ValueError(f"no weight is called {name!r}; there are {', '.join(known)}")
-        try:
-            weight = torch.as_tensor(value, dtype=torch.float32).reshape(-1)
-        except (TypeError, ValueError, RuntimeError):
-            weight = torch.full((1,), math.nan)
-        if not (torch.isfinite(weight) & (weight >= 0)).all():
-            raise ValueError(f"the weight of {name} is {value}; it must be a finite number ≥ 0")
-        weight = weight.to(self.vgg.device)
-        if name in self.weights and torch.equal(self.weights[name], weight):
-            return
-        self.weights[name] = weight
-        self.uses_tv = bool(self.weights["tv"].any()) if "tv" in self.weights else False
-        self.version += 1
+        self.knobs.set(name, value)
 
     def weight_values(self) -> dict[str, list[float]]:
-        """All weights as numbers, read back from the device: one each, or one per picture."""
-        return {name: weight.tolist() for name, weight in self.weights.items()}
+        """All weights as numbers: one each, or one per picture."""
+        return {name: list(values) for name, values in self.knobs.values.items()}
 
-    def parts(self, images: Tensor) -> dict[str, Tensor]:
+    def structure(self, batch: int) -> Structure:
+        """Which pictures of a batch need which parts, as the weights are now."""
+        parts = [f"content {layer}" for layer in self.content_targets]
+        parts += [f"style {layer}" for layer in self.style_targets]
+        uses = {part: self.knobs.uses(batch, part.split()[0], part) for part in parts}
+        return Structure.of(uses, self.vgg.layer_names, any(self.knobs.uses(batch, "tv")))
+
+    def parts(self, images: Tensor, network: VGG | None = None) -> dict[str, Tensor]:
         """Every weighted part by itself, (B,) each: "content relu4_2", "style relu1_1", …, "tv".
 
         Their sum is the total. `images` is (B, 3, H, W) in [0, 1] on the network's device.
+        `network` may be a copy of it in another precision.
         """
+        self.knobs.sync()
         self._check_batch(images)
-        features = self.vgg(images, self.layers)
+        structure = self.structure(len(images))
+        layers, network = structure.layers, network or self.vgg
+        features = network(structure.pick(images), layers, layers) if layers else {}
         parts = {}
         for layer, target in self.content_targets.items():
-            _check_fit(features[layer], target, layer)
-            distance = self.content_distance(features[layer], target)
-            parts[f"content {layer}"] = self._scaled("content", layer, distance)
+            name = f"content {layer}"
+            value = leading(features.get(layer, target[:0]), structure.counts[name])
+            value = value.to(target.dtype)
+            _check_fit(value, target, layer)
+            parts[name] = self._part(name, self.content_distance, value, target, structure)
         for layer, target in self.style_targets.items():
-            distance = self.style_distance(gram_matrix(features[layer]), target)
-            parts[f"style {layer}"] = self._scaled("style", layer, distance)
-        if self.uses_tv:
-            parts["tv"] = self.weights["tv"] * total_variation(images)
+            name = f"style {layer}"
+            value = target[:0]
+            if layer in features:
+                value = gram_matrix(leading(features[layer], structure.counts[name]))
+            parts[name] = self._part(name, self.style_distance, value, target, structure)
+        if structure.tv:
+            parts["tv"] = self.knobs["tv"] * total_variation(images)
         return parts
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The weighted terms, (B,) each: "content", "style" and "tv" where used, and "total"."""
         return sum_terms(self.parts(images))
 
+    def shrunk(self, factor: float) -> Objective:
+        """The same objective for a picture of `factor` times the size, its knobs shared with this.
+
+        Content and style pictures are shrunk alike, so that strokes keep their size in the picture.
+        """
+        other = copy.copy(self)
+        other.content = None if self.content is None else resample(self.content, factor)
+        other.styles = tuple(resample(style, factor) for style in self.styles)
+        other._capture(self.content_targets, self.style_targets)
+        return other
+
     def _check_batch(self, images: Tensor) -> None:
-        sizes = {f"weight of {name}": len(weight) for name, weight in self.weights.items()}
+        sizes = {f"weight of {name}": len(v) for name, v in self.knobs.values.items()}
+        sizes |= {
+            f"content at {name}": len(target) for name, target in self.content_targets.items()
+        }
         sizes |= {f"style at {name}": len(gram) for name, gram in self.style_targets.items()}
         for what, size in sizes.items():
             if size not in (1, len(images)):
                 raise ValueError(f"{size} values for the {what}, but {len(images)} picture(s)")
 
-    def _scaled(self, term: str, layer: str, distance: Tensor) -> Tensor:
-        return self.weights[term] * self.weights[f"{term} {layer}"] * distance
+    def _part(
+        self, name: str, distance: Distance, value: Tensor, target: Tensor, structure: Structure
+    ) -> Tensor:
+        """The weighted distances (B,) of the pictures that have a value; 0 for the others."""
+        n = len(value)
+        weight = self.knobs[name.split()[0]] * self.knobs[name]
+        return structure.put_back(
+            structure.pick(weight, n) * distance(value, structure.pick(target, n))
+        )
 
     @torch.no_grad()
-    def _capture_content(self, content: Tensor | None, layers: Iterable[str]) -> dict[str, Tensor]:
-        return self.vgg(content, layers) if layers else {}
+    def _capture(self, content_layers: Mapping, style_layers: Mapping) -> None:
+        """Set the targets; the features of one picture at a time are all that is ever held."""
+        self.content_targets = self.vgg(self.content, content_layers) if content_layers else {}
+        self.style_targets: dict[str, Tensor] = {}
+        for share, style in zip(self._blend, self.styles, strict=True) if style_layers else ():
+            grams = [self._grams(picture, style_layers) for picture in style.split(1)]
+            for layer in style_layers:
+                target = share * torch.cat([of_picture[layer] for of_picture in grams])
+                self.style_targets[layer] = self.style_targets.get(layer, 0) + target
 
-    @torch.no_grad()
-    def _capture_styles(
-        self, styles: Sequence[Tensor], layers: Iterable[str], blend: Sequence[float] | None
-    ) -> dict[str, Tensor]:
-        if not layers:
-            return {}
-        targets: dict[str, Tensor] = {}
-        for share, style in zip(blend_shares(blend, len(styles)), styles, strict=True):
-            for layer, features in self.vgg(style, layers).items():
-                targets[layer] = targets.get(layer, 0) + share * gram_matrix(features)
-        return targets
+    def _grams(self, picture: Tensor, layers: Mapping) -> dict[str, Tensor]:
+        return {name: gram_matrix(f) for name, f in self.vgg(picture, layers).items()}
 
     def __repr__(self) -> str:
         values = self.weight_values()
@@ -165,39 +198,14 @@ def sum_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**terms, "total": sum(terms.values())}
 
 
-def layer_shares(layers: LayerWeights) -> dict[str, float]:
-    """Layer names or a mapping name → weight, as shares that sum to 1.
-
-    Raises ValueError for a negative or non-finite weight, or if all are 0.
-    """
-    if isinstance(layers, str):
-        layers = [layers]
-    weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
-    return dict(zip(weights, _shares(weights.values(), "layer weights"), strict=True))
-
-
-def blend_shares(blend: Sequence[float] | None, styles: int) -> list[float]:
-    """Shares of the style pictures that sum to 1; equal ones if `blend` is None."""
-    blend = [1.0] * styles if blend is None else list(blend)
-    if len(blend) != styles:
-        raise ValueError(
-            f"{len(blend)} blend weights for {styles} style picture(s); give one for each"
-        )
-    return _shares(blend, "blend weights")
-
-
-def _shares(values: Iterable[float], what: str) -> list[float]:
-    numbers = [float(value) for value in values]
-    if any(not math.isfinite(n) or n < 0 for n in numbers):
-        raise ValueError(f"the {what} are {numbers}; they must be finite numbers ≥ 0")
-    total = sum(numbers)
-    if numbers and total == 0:
-        raise ValueError(f"the {what} are all 0; at least one must be positive")
-    return [n / total for n in numbers]
+def resample(images: Tensor, factor: float) -> Tensor:
+    """Pictures (B, 3, H, W) of `factor` times the size, of at least one pixel, in [0, 1]."""
+    size = [max(1, round(side * factor)) for side in images.shape[2:]]
+    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _check_fit(features: Tensor, target: Tensor, layer: str) -> None:
-    if features.shape[1:] != target.shape[1:] or len(target) not in (1, len(features)):
+    if features.shape[1:] != target.shape[1:]:
         raise ValueError(
             f"at {layer} the pictures give features of shape {tuple(features.shape)} but the "
             f"content picture {tuple(target.shape)}; both must have the same height and width"

@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from styletutor.objective import LayerWeights, Objective
+from styletutor.knobs import LayerWeights
+from styletutor.objective import Objective
 from styletutor.vgg import VGG
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -39,6 +39,8 @@ def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[
             value = [f"{key}={weight}" for key, weight in value.items()]
         if isinstance(value, list):
             words += [] if name in without else [option, *map(str, value)]
+        elif isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
         elif value is not None and name not in without:
             words.append(f"{option}={value}")
     return words

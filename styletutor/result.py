@@ -15,6 +15,7 @@ from styletutor import __version__
 from styletutor.descent import Step, Stop, descend
 from styletutor.images import save_image, to_jpeg
 from styletutor.objective import Objective, sum_terms
+from styletutor.stages import fit
 
 OnStep = Callable[[Step], object]
 SECONDS_BETWEEN_LOOKS = 0.25  # reading a loss makes a GPU wait: not at every evaluation
@@ -99,6 +100,8 @@ def run_descent(
         settings["evaluations"],
         optimiser=settings["optimiser"],
         learning_rate=settings["learning_rate"],
+        precision=settings["precision"],
+        coarse_to_fine=settings["coarse_to_fine"],
     )
     interrupted = False
     with _ProgressBar(settings["evaluations"], command, progress) as bar:
@@ -119,7 +122,7 @@ def run_descent(
     history = _read_back(seen)
     vgg = objective.vgg
     return Result(
-        image=step.best.cpu(),
+        image=fit(step.best, start.shape[2:], 1).cpu(),
         history=history,
         settings=dict(settings),
         loss={"start": _terms(history[0]), "end": _terms(_read_back([step.best_parts])[0])},

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from styletutor.descent import STARTS, check_settings, make_start
 from styletutor.images import pixels_sha256, resize_image
-from styletutor.objective import LayerWeights, Objective
+from styletutor.knobs import LayerWeights
+from styletutor.objective import Objective
 from styletutor.recipes import find_recipe
 from styletutor.result import OnStep, Result, run_descent
 from styletutor.samples import load_image
+from styletutor.stages import choose_precision
 from styletutor.vgg import VGG, check_images
 from styletutor.weights import load_vgg
 
@@ -40,6 +42,8 @@ def transfer(
     start: Picture | None = None,
     optimiser: str | None = None,
     learning_rate: float = 0.02,
+    precision: str = "auto",
+    coarse_to_fine: bool | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Paint `content` in the manner of `style` (Gatys, Ecker & Bethge 2016, Eq. 7).
@@ -49,7 +53,8 @@ def transfer(
     shrunk. `vgg` defaults to `load_vgg("auto")`. The `recipe` sets layers, weights, optimiser and
     start; arguments that are not None replace what it says. `start` is "content", "noise" or a
     picture; `learning_rate` counts for Adam only; `evaluations` is the budget in forward and
-    backward passes.
+    backward passes. `precision` and `coarse_to_fine` are explained at `descent.descend`; by default
+    both are chosen by device, start and size, and what was chosen is in `result.settings`.
 
     `on_step(step)` is called after every evaluation with a `descent.Step`, and may raise
     `descent.Stop` to end early. `progress=None` draws a bar in a terminal or a notebook. Ctrl-C
@@ -74,13 +79,15 @@ def transfer(
         "optimiser": chosen.optimiser if optimiser is None else optimiser,
         "learning_rate": learning_rate,
         "evaluations": evaluations,
+        "precision": precision,
+        "coarse_to_fine": coarse_to_fine,
     }
-    vgg = _ready(vgg, descent)
-    photo = _load(content, vgg, size)
-    pictures = [_load(picture, vgg, size) for picture in styles]
+    vgg = ready(vgg, descent)
+    photo = to_picture(content, vgg, size)
+    pictures = [to_picture(picture, vgg, size) for picture in styles]
     objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend)
     look = {name: _plain(getattr(chosen, name)) for name in look}
-    named = {"content": _source(content), "styles": [_source(s) for s in styles], "blend": blend}
+    named = {"content": source(content), "styles": [source(s) for s in styles], "blend": blend}
     settings = {**named, "size": size, "recipe": recipe, **look, **descent}
     return _solve("transfer", objective, photo, settings, on_step, progress)
 
@@ -98,6 +105,8 @@ def reconstruct_content(
     start: Picture = "noise",
     optimiser: str = "lbfgs",
     learning_rate: float = 0.02,
+    precision: str = "auto",
+    coarse_to_fine: bool | None = None,
     progress: bool | None = None,
 ) -> Result:
     """A picture with the features of `photo` at `layers`: what those layers keep of it.
@@ -108,7 +117,7 @@ def reconstruct_content(
     return _reconstruct(
         "content", photo, layers, vgg, size, tv_weight, on_step, progress,
         start=start, seed=seed, optimiser=optimiser, learning_rate=learning_rate,
-        evaluations=evaluations,
+        evaluations=evaluations, precision=precision, coarse_to_fine=coarse_to_fine,
     )  # fmt: skip
 
 
@@ -125,6 +134,8 @@ def reconstruct_style(
     start: Picture = "noise",
     optimiser: str = "lbfgs",
     learning_rate: float = 0.02,
+    precision: str = "auto",
+    coarse_to_fine: bool | None = None,
     progress: bool | None = None,
 ) -> Result:
     """A texture with the Gram matrices of `style` at `layers`: what those layers call style.
@@ -136,7 +147,7 @@ def reconstruct_style(
     return _reconstruct(
         "style", style, layers, vgg, size, tv_weight, on_step, progress,
         start=start, seed=seed, optimiser=optimiser, learning_rate=learning_rate,
-        evaluations=evaluations,
+        evaluations=evaluations, precision=precision, coarse_to_fine=coarse_to_fine,
     )  # fmt: skip
 
 
@@ -151,22 +162,23 @@ def _reconstruct(
     progress: bool | None,
     **descent: Any,
 ) -> Result:
-    vgg = _ready(vgg, descent)
-    target = _load(picture, vgg, size)
+    vgg = ready(vgg, descent)
+    target = to_picture(picture, vgg, size)
     layers, tv_weight = _plain(layers), _plain(tv_weight)
     aims = {
         "content": {"content": target, "content_layers": layers},
         "style": {"styles": [target], "style_layers": layers},
     }
     objective = Objective(vgg, **aims[kind], tv_weight=tv_weight)
-    named = {"image": _source(picture), "size": size, "layers": layers, "tv_weight": tv_weight}
+    named = {"image": source(picture), "size": size, "layers": layers, "tv_weight": tv_weight}
     command = f"reconstruct {kind}"
     return _solve(command, objective, target, {**named, **descent}, on_step, progress)
 
 
-def _ready(vgg: VGG | None, descent: Mapping[str, Any]) -> VGG:
+def ready(vgg: VGG | None, descent: Mapping[str, Any]) -> VGG:
     """The network to use, after a look at the settings, which is quicker than loading it."""
-    check_settings(**{name: value for name, value in descent.items() if name != "start"})
+    unchecked = ("start", "coarse_to_fine")
+    check_settings(**{name: value for name, value in descent.items() if name not in unchecked})
     return load_vgg("auto") if vgg is None else vgg
 
 
@@ -183,16 +195,19 @@ def _solve(
     if isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
         start = load_image(start, settings["size"])
     first = make_start(start, picture, settings["seed"])
+    coarse = settings["coarse_to_fine"]
     settings = {
         **settings,
-        "start": _source(settings["start"]),
+        "start": source(settings["start"]),
+        "precision": choose_precision(settings["precision"], objective.vgg.device),
+        "coarse_to_fine": start == "noise" if coarse is None else coarse,
         "weights": objective.vgg.source,
         "pooling": objective.vgg.pooling,
     }
     return run_descent(command, objective, first, settings, on_step, progress)
 
 
-def _load(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
+def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
     """`picture` as a tensor on the network's device, shrunk to `size`."""
     if isinstance(picture, Tensor):
         check_images(picture)
@@ -216,7 +231,7 @@ def _plain(value: Any) -> Any:
     return float(value)
 
 
-def _source(picture: Picture) -> str:
+def source(picture: Picture) -> str:
     """How a report names a picture: as it was given, or by its pixels."""
     if isinstance(picture, Tensor):
         return f"tensor with sha256 {pixels_sha256(picture)}"

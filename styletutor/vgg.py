@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from styletutor.frozen import FrozenConv
+from styletutor.structure import leading
 
 CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
 FULL_WIDTH = (64, 128, 256, 512, 512)
@@ -118,12 +123,8 @@ class VGG(nn.Module):
         self.convolutions = nn.ModuleDict()
         for conv in (layer.name for layer in self.layers if layer.kind == "conv"):
             weight, bias = parameters[conv]
-            module = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
-            module.weight = nn.Parameter(weight.detach().float().clone())
-            module.bias = nn.Parameter(bias.detach().float().clone())
-            self.convolutions[conv] = module
+            self.convolutions[conv] = FrozenConv(weight.float(), bias.float())
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.requires_grad_(False)
         # Convolutions and Gram products both read channels-last features without a copy.
         self.to(memory_format=torch.channels_last)
         self.eval()
@@ -146,13 +147,26 @@ class VGG(nn.Module):
         """The row of the deepest of `names`."""
         return max((self.layer(n) for n in names), key=self.layers.index)
 
-    def forward(self, images: Tensor, layers: Iterable[str] | str) -> dict[str, Tensor]:
+    def low_precision(self) -> VGG:
+        """The same network with bfloat16 weights and features, for pictures in float32 still."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "convolutions": copy.deepcopy(self.convolutions)}
+        other.convolutions.bfloat16()
+        return other
+
+    def forward(
+        self,
+        images: Tensor,
+        layers: Iterable[str] | str,
+        first: Mapping[str, int] | None = None,
+    ) -> dict[str, Tensor]:
         """Features of `images` at the named `layers`, and no work beyond the deepest of them.
 
         `images` is (B, 3, H, W) in [0, 1] on the network's device; each feature map is
         (B, C, H / stride, W / stride), rounded down. conv and relu features are both what their
-        names say: nothing is computed in place. Raises ValueError for an unknown layer, a tensor
-        of another shape, or a picture too small to reach the deepest layer.
+        names say. Where `first` maps a layer to n, it gives the features of the first n pictures
+        only, and no picture is taken deeper than it is asked for. Raises ValueError for an unknown
+        layer, a tensor of another shape, or a picture too small to reach the deepest layer.
         """
         wanted = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
         if not wanted:
@@ -161,17 +175,23 @@ class VGG(nn.Module):
         check_images(images, smallest=last.stride, layer=last.name)
         if images.dtype != self.mean.dtype:
             raise ValueError(f"the pictures are {images.dtype}, the network {self.mean.dtype}")
+        counts = {name: len(images) for name in wanted} | dict(first or {})
+        chain = self.layers[: self.layers.index(last) + 1]
+        going_on = list(accumulate((counts.get(row.name, 0) for row in reversed(chain)), max))
         x = images.contiguous(memory_format=torch.channels_last) - self.mean
+        x = x.to(self.convolutions["conv1_1"].weight.dtype)
         features: dict[str, Tensor] = {}
-        for layer in self.layers[: self.layers.index(last) + 1]:
+        for layer, n in zip(chain, reversed(going_on), strict=True):
+            x = leading(x, n)
             if layer.kind == "conv":
-                x = self.convolutions[layer.name](x)
+                fused = layer is not last and layer.name not in wanted
+                x = self.convolutions[layer.name](x, relu=fused)
             elif layer.kind == "relu":
-                x = F.relu(x)
+                x = x if fused else F.relu(x)
             else:
                 x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
             if layer.name in wanted:
-                features[layer.name] = x
+                features[layer.name] = leading(x, counts[layer.name])
         return {name: features[name] for name in wanted}
 
     def __repr__(self) -> str:

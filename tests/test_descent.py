@@ -31,10 +31,10 @@ def test_one_step_per_evaluation_and_the_loss_falls(optimiser: str) -> None:
     calls = 0
     original = objective.parts
 
-    def counted(images: Tensor) -> dict[str, Tensor]:
+    def counted(*images_and_network: object) -> dict[str, Tensor]:
         nonlocal calls
         calls += 1
-        return original(images)
+        return original(*images_and_network)
 
     objective.parts = counted
     steps = list(descend(objective, start(), 25, optimiser=optimiser))
@@ -164,11 +164,11 @@ def test_not_finite_is_refused_at_the_start_and_survived_later() -> None:
     objective = make_objective()
     original, count = objective.parts, 0
 
-    def sometimes_broken(images: Tensor) -> dict[str, Tensor]:
+    def sometimes_broken(*arguments: object) -> dict[str, Tensor]:
         nonlocal count
         count += 1
         factor = float("nan") if count in (4, 5) else 1.0
-        return {name: value * factor for name, value in original(images).items()}
+        return {name: value * factor for name, value in original(*arguments).items()}
 
     objective.parts = sometimes_broken
     *_, last = descend(objective, start(), 20)

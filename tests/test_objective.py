@@ -5,8 +5,9 @@ import pytest
 import torch
 from conftest import random_pictures
 
+from styletutor.knobs import blend_shares, layer_shares
 from styletutor.losses import content_loss, style_loss
-from styletutor.objective import Objective, blend_shares, layer_shares, sum_terms
+from styletutor.objective import Objective, sum_terms
 from styletutor.vgg import VGG
 
 CONTENT = {"relu2_2": 3.0, "conv3_1": 1.0}

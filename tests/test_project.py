@@ -14,13 +14,14 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 FLOORS = [
-    {"files", "artworks", "losses", "lbfgs"},
+    {"files", "artworks", "losses", "lbfgs", "adam", "frozen", "structure", "knobs", "stages"},
     {"images", "vgg"},
-    {"weightfiles", "samples", "objective"},
-    {"weights", "recipes", "descent"},
+    {"weightfiles", "samples", "objective", "memory"},
+    {"weights", "recipes", "engine"},
+    {"descent"},
     {"result"},
     {"transfer", "run", "reports"},
-    {"plots", "doctor"},
+    {"figures", "plots", "doctor"},
     {"widgets", "lessons"},
     {"commands"},
     {"cli"},

@@ -137,8 +137,10 @@ def test_interrupting_gives_the_best_so_far(
         if step.evaluation == 7:
             raise trouble
 
-    result = st.transfer(photo, art, vgg=tiny_vgg, evaluations=50, on_step=on_step, **SMALL)
-    whole = st.transfer(photo, art, vgg=tiny_vgg, evaluations=7, **SMALL)
+    exact = SMALL | {"precision": "exact"}
+
+    result = st.transfer(photo, art, vgg=tiny_vgg, evaluations=50, on_step=on_step, **exact)
+    whole = st.transfer(photo, art, vgg=tiny_vgg, evaluations=7, **exact)
     assert result.interrupted and not whole.interrupted
     assert len(result.history) == 7
     assert torch.equal(result.image, whole.image)
@@ -168,10 +170,10 @@ def test_a_recipe_can_be_overridden(tiny_vgg: VGG, photo: torch.Tensor, art: tor
     objective = recipe.objective(tiny_vgg, content=photo.repeat(1, 1, 2, 2), styles=[art])
     assert set(objective.content_targets) == set(recipe.content_layers)
     assert set(objective.style_targets) == set(recipe.style_layers)
-    assert objective.weights["style"].tolist() == [recipe.style_weight]
+    assert objective.weight_values()["style"] == [recipe.style_weight]
     changed = replace(recipe, style_weight=0.0, **SMALL)
     other = changed.objective(tiny_vgg, content=photo, styles=[art])
-    assert other.weights["style"].tolist() == [0.0]
+    assert other.weight_values()["style"] == [0.0]
 
 
 @pytest.mark.parametrize(

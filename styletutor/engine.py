@@ -1,0 +1,165 @@
+"""What a descent does again and again, move, evaluate, remember the best; also as a CUDA graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from styletutor.adam import Adam
+from styletutor.lbfgs import LBFGS
+from styletutor.objective import Objective
+from styletutor.structure import Structure
+from styletutor.vgg import VGG
+
+WARM_UP = 2  # steps before one is recorded: libraries set themselves up in the first
+
+
+@dataclass
+class Point:
+    """A picture that was evaluated, what was found there, and the best one so far.
+
+    `losses` and `best_losses` are (P, B), a row for each part.
+    """
+
+    image: Tensor
+    losses: Tensor
+    gradient: Tensor
+    best: Tensor
+    best_losses: Tensor
+
+    def clone(self) -> Point:
+        return Point(*(getattr(self, field.name).clone() for field in fields(self)))
+
+    def copy_(self, other: Point) -> None:
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+class Engine:
+    """A descent on one objective at one size and precision, a step at a time.
+
+    On a GPU a step (optimiser, forward and backward pass, choice of the best) is recorded as a CUDA
+    graph and replayed, so that no kernel waits for Python. What cannot be recorded runs as it is
+    written, and says so once.
+    """
+
+    def __init__(
+        self, objective: Objective, network: VGG, optimiser: LBFGS | Adam, image: Tensor
+    ) -> None:
+        self.objective, self.network, self.optimiser = objective, network, optimiser
+        self.recordable, self.graph, self._running = image.is_cuda, None, None
+        self.structure: Structure | None = None
+        self._prepare(len(image))
+        with full_float32(image.device):
+            losses, gradient = self._evaluate(image)
+        self.point = Point(image, losses, gradient, image, losses)
+
+    def advance(self) -> None:
+        """Move, and evaluate the new picture under the weights of now.
+
+        What was best or learnt under other weights is then forgotten; the move itself still follows
+        the old gradient, so that a knob which never rests does not freeze the picture.
+        """
+        turned = self.version != self.objective.version
+        if turned:
+            self._prepare(len(self.point.image))
+            worst = self.point.losses.new_full((len(self.parts), len(self.point.image)), torch.inf)
+            if self.graph is None:
+                self.point.best_losses = worst
+            else:
+                self.point.best_losses.copy_(worst)
+        with full_float32(self.point.image.device):
+            self._step()
+        if turned:
+            self.optimiser.restart()
+
+    def snapshot(self) -> Point:
+        """The present point, as it stays when the next one is computed."""
+        if self.graph is None:
+            return self.point
+        self._keep_pace()
+        return self.point.clone()
+
+    def _prepare(self, batch: int) -> None:
+        """Bring the knobs to the device; with other parts in use an old recording is void."""
+        self.version = self.objective.version
+        self.objective.knobs.sync()
+        structure = self.objective.structure(batch)
+        if self.structure != structure:
+            self.structure, self.graph, self.eager = structure, None, WARM_UP
+            self.parts = (*structure.counts, "tv") if structure.tv else (*structure.counts,)
+
+    def _step(self) -> None:
+        if self.recordable and self.graph is None and self.eager <= 0:
+            self._record()
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self.point, self.eager = self._next(self.point), self.eager - 1
+
+    def _next(self, point: Point) -> Point:
+        image = self.optimiser.step(point.image, point.losses.sum(0), point.gradient)
+        losses, gradient = self._evaluate(image)
+        better = losses.sum(0) < point.best_losses.sum(0)  # False for NaN
+        return Point(
+            image,
+            losses,
+            gradient,
+            torch.where(better.view(-1, 1, 1, 1), image, point.best),
+            torch.where(better, losses, point.best_losses),
+        )
+
+    def _evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            image = image.detach().requires_grad_()
+            losses = torch.stack(list(self.objective.parts(image, self.network).values()))
+            if not losses.requires_grad:  # all weights are 0
+                return losses, torch.zeros_like(image)
+            (gradient,) = torch.autograd.grad(losses.sum(), image)
+        return losses.detach(), gradient
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        self.point = self.point.clone()  # the old one was given away and may not change
+        try:
+            with (
+                torch.autograd.set_multithreading_enabled(False),
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
+                self.point.copy_(self._next(self.point))
+            self.graph = graph
+        except RuntimeError as error:
+            self.recordable = False
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"no CUDA graph ({reason}); going on without, slower", stacklevel=2)
+
+    def _keep_pace(self) -> None:
+        """Let Python be one step ahead of the GPU, no more, so that Stop means now."""
+        before, self._running = self._running, torch.cuda.Event()
+        self._running.record()
+        if before is not None:
+            before.synchronize()
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """No TF32 on a GPU: it would keep ten bits of a float32 number's twenty-three."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, conv, cudnn = (
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn.conv,
+        torch.backends.cudnn,
+    )
+    before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic
+    try:
+        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic = "ieee", "ieee", True
+        yield
+    finally:
+        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic = before

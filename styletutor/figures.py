@@ -1,0 +1,59 @@
+"""Many reconstructions as one batched descent: the paper's Figure 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from styletutor.descent import make_start
+from styletutor.objective import Objective
+from styletutor.result import OnStep, Result, run_descent
+from styletutor.transfer import Picture, ready, source, to_picture
+from styletutor.vgg import VGG
+
+BLOCKS = range(1, 6)
+CONTENT_LAYERS = tuple(f"conv{block}_2" for block in BLOCKS)
+STYLE_LAYERS = tuple(f"conv{block}_1" for block in BLOCKS)
+
+
+def figure_one(
+    photo: Picture,
+    style: Picture,
+    *,
+    vgg: VGG | None = None,
+    evaluations: int = 200,
+    size: int | None = None,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+    precision: str = "auto",
+    progress: bool | None = None,
+) -> Result:
+    """Figure 1 of Gatys, Ecker & Bethge (2016) as one descent on a batch of ten pictures.
+
+    `result.image` is (10, 3, H, W), of the size of `photo`: first its content as it can be rebuilt
+    from conv1_2, conv2_2, … conv5_2, each alone; then textures with the style of conv1_1 alone, of
+    conv1_1 and conv2_1, … of conv1_1 to conv5_1. All start from noise, the content ones and the
+    style ones from the same. Each picture goes only as deep into the network as it needs. The
+    arguments, the result and the errors are otherwise those of `reconstruct_content`.
+    """
+    settings: dict[str, Any] = {"seed": seed, "evaluations": evaluations, "precision": precision}
+    settings |= {"optimiser": "lbfgs", "learning_rate": 0.02, "coarse_to_fine": False}
+    vgg = ready(vgg, settings)
+    target, art = to_picture(photo, vgg, size), to_picture(style, vgg, size)
+    each, none = torch.eye(len(BLOCKS)), torch.zeros(len(BLOCKS), len(BLOCKS))
+    alone, nested = torch.cat([each, none]), torch.cat([none, torch.ones_like(none).tril()])
+    objective = Objective(
+        vgg,
+        content=target,
+        styles=[art],
+        content_layers=dict(zip(CONTENT_LAYERS, alone.T.tolist(), strict=True)),
+        style_layers=dict(zip(STYLE_LAYERS, nested.T.tolist(), strict=True)),
+    )
+    noise = make_start("noise", target, seed)
+    start = noise.repeat(2 * len(BLOCKS), 1, 1, 1)
+    named = {"image": source(photo), "style": source(style), "size": size, "start": "noise"}
+    about = {"weights": vgg.source, "pooling": vgg.pooling}
+    return run_descent(
+        "figure one", objective, start, {**named, **settings, **about}, on_step, progress
+    )

@@ -1,0 +1,104 @@
+"""The weights of an objective: shares, and knobs that may be turned while a descent runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Weight = float | Sequence[float]  # one for all pictures of a batch, or one for each
+LayerWeights = Mapping[str, Weight] | Iterable[str] | str
+
+
+class Knobs:
+    """Named weights ≥ 0, each one number or one per picture of a batch.
+
+    Anyone may `set` a number at any time, from any thread. The tensors on the device, which an
+    evaluation counts with, follow at the next `sync`, and keep their place in memory.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.version = device, 0
+        self.values: dict[str, tuple[float, ...]] = {}
+        self._tensors: dict[str, Tensor] = {}
+        self._stale: set[str] = set()
+
+    def set(self, name: str, value: Weight | Tensor) -> None:
+        """Raises ValueError for what is not one or more finite numbers ≥ 0."""
+        try:
+            numbers = tuple(torch.as_tensor(value, dtype=torch.float32).reshape(-1).tolist())
+        except (TypeError, ValueError, RuntimeError):
+            numbers = (math.nan,)
+        if not numbers or not all(0 <= number < math.inf for number in numbers):
+            raise ValueError(f"the weight of {name} is {value}; it must be a finite number ≥ 0")
+        if self.values.get(name) != numbers:
+            self.values[name] = numbers
+            self._stale.add(name)
+            self.version += 1
+
+    def sync(self) -> None:
+        """Bring the tensors up to date."""
+        while self._stale:
+            name = self._stale.pop()
+            tensor = torch.tensor(self.values[name])
+            if name in self._tensors and self._tensors[name].shape == tensor.shape:
+                self._tensors[name].copy_(tensor)
+            else:
+                self._tensors[name] = tensor.to(self.device)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The weight as a tensor (1,) or (B,) on the device, as of the last `sync`."""
+        return self._tensors[name]
+
+    def uses(self, batch: int, *names: str) -> list[bool]:
+        """For each picture of a batch: are all the weights `names` above 0?"""
+        columns = [self.values[name] for name in names]
+        columns = [values * batch if len(values) == 1 else values for values in columns]
+        return [all(weights) for weights in zip(*columns, strict=True)]
+
+
+def layer_shares(layers: LayerWeights) -> dict[str, Weight]:
+    """Layer names or a mapping name → weight, as shares that sum to 1.
+
+    With a sequence of weights per layer, one for each picture of a batch, the shares of each
+    picture sum to 1, or are all 0 where it uses none of the layers. Raises ValueError for a
+    negative or non-finite weight, for sequences of different lengths, or if all weights are 0.
+    """
+    if isinstance(layers, str):
+        layers = [layers]
+    weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
+    if not any(isinstance(weight, Sequence) for weight in weights.values()):
+        return dict(zip(weights, shares(weights.values(), "layer weights"), strict=True))
+    lengths = {len(w) if isinstance(w, Sequence) else 0 for w in weights.values()}
+    if len(lengths) != 1:
+        raise ValueError("layer weights must be all numbers, or all sequences of one length")
+    columns = [
+        shares(column, "layer weights") if any(column) else [0.0] * len(column)
+        for column in zip(*weights.values(), strict=True)
+    ]
+    if not any(map(any, columns)):
+        raise ValueError("the layer weights are all 0; at least one must be positive")
+    return dict(zip(weights, map(list, zip(*columns, strict=True)), strict=True))
+
+
+def blend_shares(blend: Sequence[float] | None, styles: int) -> list[float]:
+    """Shares of the style pictures that sum to 1; equal ones if `blend` is None."""
+    blend = [1.0] * styles if blend is None else list(blend)
+    if len(blend) != styles:
+        raise ValueError(
+            f"{len(blend)} blend weights for {styles} style picture(s); give one for each"
+        )
+    return shares(blend, "blend weights")
+
+
+def shares(values: Iterable[float], what: str) -> list[float]:
+    """Numbers divided by their sum. Raises ValueError as `layer_shares` does."""
+    numbers = [float(value) for value in values]
+    if any(not math.isfinite(n) or n < 0 for n in numbers):
+        raise ValueError(f"the {what} are {numbers}; they must be finite numbers ≥ 0")
+    total = sum(numbers)
+    if numbers and total == 0:
+        raise ValueError(f"the {what} are all 0; at least one must be positive")
+    return [n / total for n in numbers]

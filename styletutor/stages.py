@@ -1,0 +1,59 @@
+"""How a budget of evaluations is spread over picture sizes and precisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PRECISIONS = ("auto", "exact", "fast")
+SMALLEST = 64  # pixels: no coarse picture has a shorter side
+POLISH = 0.2  # share of the evaluations at full size that a fast descent makes in full precision
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Evaluations at a size `shrink` times smaller than the whole, in one precision."""
+
+    shrink: int
+    evaluations: int
+    precision: str
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """ "exact" or "fast"; "auto" is fast where the device multiplies bfloat16 numbers natively."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "fast" if native else "exact"
+
+
+def plan_stages(
+    size: Sequence[int], evaluations: int, precision: str, coarse_to_fine: bool
+) -> Iterator[Stage]:
+    """The stages of a descent at `size` (H, W), of `evaluations` in all."""
+    shrinks = [1]
+    while coarse_to_fine and min(size) / (2 * shrinks[0]) >= SMALLEST:
+        shrinks.insert(0, 2 * shrinks[0])
+    share = evaluations // (2 * len(shrinks))
+    for shrink in shrinks[:-1] if share else ():
+        yield Stage(shrink, share, precision)
+        evaluations -= share
+    exact = evaluations if precision == "exact" else max(1, round(POLISH * evaluations))
+    if evaluations > exact:
+        yield Stage(1, evaluations - exact, "fast")
+    yield Stage(1, exact, "exact")
+
+
+def fit(image: Tensor, size: Sequence[int], shrink: int) -> Tensor:
+    """The picture at `size` (H, W) divided by `shrink`."""
+    size = [max(1, round(side / shrink)) for side in size]
+    if list(image.shape[2:]) == size:
+        return image
+    return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
