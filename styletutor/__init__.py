@@ -13,6 +13,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # fast.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+from styletutor.figures import figure_one
 from styletutor.images import resize_image, save_image
 from styletutor.losses import (
     content_loss,
@@ -38,6 +39,7 @@ __all__ = [
     "Result",
     "Run",
     "content_loss",
+    "figure_one",
     "gram_matrix",
     "layer_table",
     "load_image",

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import platform
-import threading
+import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 import torch
 
 from styletutor.descent import descend
-from styletutor.recipes import STYLE_LAYERS, recipes
+from styletutor.memory import GIB, free_bytes, largest_side, predict
+from styletutor.objective import Objective
+from styletutor.recipes import recipes
 from styletutor.samples import load_image
+from styletutor.stages import choose_precision
 from styletutor.vgg import VGG
 from styletutor.weights import find_vgg19
 
 SIZE, SIZES, EVALUATIONS = 256, (256, 512), 300
-GIB = 2**30
 
 
 def examine(vgg: VGG) -> Iterator[str]:
     """Lines of plain text: versions, device, memory, weights, then the forecast.
 
-    The forecast runs three real evaluations at 256 pixels with `vgg`; work and memory grow with
-    the number of pixels. A network that stops early is timed on the layers that it has.
+    The forecast times real evaluations at 256 pixels with `vgg`; work grows with the number of
+    pixels, and memory is worked out. A network that stops early is judged by the layers it has.
     """
     yield f"Python      {platform.python_version()} on {platform.platform(terse=True)}"
     yield "packages    " + ", ".join(
@@ -37,67 +38,47 @@ def examine(vgg: VGG) -> Iterator[str]:
     yield f"memory      {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
     yield f"weights     in use: {vgg.name} (trained on: {vgg.trained_on})"
     yield f"            vgg19: {find_vgg19() or 'not on this machine (styletutor weights fetch)'}"
-    seconds, peak = measure(vgg)
+    seconds = measure(vgg)
+    content, style = _layers(vgg)
     yield f"forecast    three evaluations at {SIZE}×{SIZE} pixels: {seconds:.2f} s each"
+    how = {"precision": choose_precision("auto", vgg.device)}
     for size in SIZES:
-        pixels = (size / SIZE) ** 2
         yield (
             f"            {EVALUATIONS} evaluations at {size}×{size}: "
-            f"{_duration(EVALUATIONS * seconds * pixels)}, "
-            f"{peak * pixels / GIB:.1f} GiB of {'GPU ' * vgg.device.type.count('cuda')}memory"
+            f"{_duration(EVALUATIONS * seconds * (size / SIZE) ** 2)}, "
+            f"{predict(vgg, (size, size), content, style, **how) / GIB:.1f} GiB of memory"
         )
+    free = free_bytes(vgg.device)
+    side = largest_side(vgg, (1, 1), free, content, style, **how)
+    yield f"            the largest square that fits in what is free: {side}×{side} pixels"
 
 
-def measure(vgg: VGG) -> tuple[float, int]:
-    """Seconds per evaluation (median of three) and peak bytes used, at 256 × 256 pixels.
+def _layers(vgg: VGG) -> tuple[list[str], list[str]]:
+    """The default recipe's content and style layers, as far as the network has them."""
+    recipe, there = recipes["default"], vgg.layer_names
+    style = [name for name in recipe.style_layers if name in there]
+    return [name for name in recipe.content_layers if name in there] or style[-1:], style
 
-    On the CPU the bytes are what the process grew by, so they are right in a fresh process only.
-    """
-    names = vgg.layer_names
-    style_layers = [name for name in STYLE_LAYERS if name in names]
-    content_layers = "relu4_2" if "relu4_2" in names else style_layers[-1]
+
+def measure(vgg: VGG) -> float:
+    """Seconds per evaluation at 256 × 256 pixels, the median of three."""
+    content, style = _layers(vgg)
     picture = load_image("astronaut", SIZE).to(vgg.device)
-
-    def three_evaluations() -> list[float]:
-        recipe = replace(
-            recipes["default"], content_layers=content_layers, style_layers=style_layers
-        )
-        objective = recipe.objective(vgg, content=picture, styles=[picture.flip(3)])
-        laps, began = [], time.perf_counter()
-        for step in descend(objective, picture, 3):
-            step.parts["content " + next(iter(objective.content_targets))].item()  # wait for it
-            laps.append(time.perf_counter() - began)
-            began = time.perf_counter()
-        return laps
-
-    laps, peak = _with_peak_memory(three_evaluations, vgg.device)
-    return sorted(laps)[1], peak
-
-
-def _with_peak_memory(
-    work: Callable[[], list[float]], device: torch.device
-) -> tuple[list[float], int]:
-    """The result of `work` and the most memory that it added, in bytes."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        return work(), torch.cuda.max_memory_allocated(device) - before
-    process, done = psutil.Process(), threading.Event()
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.002):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        result = work()
-    finally:
-        done.set()
-        watcher.join()
-    return result, peak - before
+    objective = Objective(
+        vgg,
+        content=picture,
+        styles=[picture.flip(3)],
+        content_layers=content,
+        style_layers=style,
+    )
+    # The first prepares; the last of a fast descent is in full precision and does not count.
+    precision = choose_precision("auto", vgg.device)
+    laps, began = [], time.perf_counter()
+    for step in descend(objective, picture, 6, precision=precision):
+        step.losses["total"]  # wait for it
+        laps.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return statistics.median(laps[1:4])
 
 
 def _describe(device: torch.device) -> str:

@@ -92,7 +92,7 @@ class Engine:
         structure = self.objective.structure(batch)
         if self.structure != structure:
             self.structure, self.graph, self.eager = structure, None, WARM_UP
-            self.parts = (*structure.counts, "tv") if structure.tv else (*structure.counts,)
+            self.parts = (*structure.places, "tv") if structure.tv else (*structure.places,)
 
     def _step(self) -> None:
         if self.recordable and self.graph is None and self.eager <= 0:

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from styletutor.descent import make_start
+from styletutor.inputs import Picture, ready, source, to_picture
+from styletutor.memory import ensure_fit
 from styletutor.objective import Objective
 from styletutor.result import OnStep, Result, run_descent
-from styletutor.transfer import Picture, ready, source, to_picture
+from styletutor.stages import choose_precision
 from styletutor.vgg import VGG
 
 BLOCKS = range(1, 6)
@@ -38,7 +40,7 @@ def figure_one(
     arguments, the result and the errors are otherwise those of `reconstruct_content`.
     """
     settings: dict[str, Any] = {"seed": seed, "evaluations": evaluations, "precision": precision}
-    settings |= {"optimiser": "lbfgs", "learning_rate": 0.02, "coarse_to_fine": False}
+    settings |= {"optimiser": "lbfgs", "learning_rate": 0.02}
     vgg = ready(vgg, settings)
     target, art = to_picture(photo, vgg, size), to_picture(style, vgg, size)
     each, none = torch.eye(len(BLOCKS)), torch.zeros(len(BLOCKS), len(BLOCKS))
@@ -50,10 +52,13 @@ def figure_one(
         content_layers=dict(zip(CONTENT_LAYERS, alone.T.tolist(), strict=True)),
         style_layers=dict(zip(STYLE_LAYERS, nested.T.tolist(), strict=True)),
     )
+    settings["precision"] = choose_precision(precision, vgg.device)
+    how = {"batch": objective.structure(len(alone)).layers, "precision": settings["precision"]}
+    ensure_fit(vgg, target.shape[2:], CONTENT_LAYERS, STYLE_LAYERS, **how)
     noise = make_start("noise", target, seed)
-    start = noise.repeat(2 * len(BLOCKS), 1, 1, 1)
+    start = noise.repeat(len(alone), 1, 1, 1)
     named = {"image": source(photo), "style": source(style), "size": size, "start": "noise"}
-    about = {"weights": vgg.source, "pooling": vgg.pooling}
+    about = {"coarse_to_fine": True, "weights": vgg.source, "pooling": vgg.pooling}
     return run_descent(
         "figure one", objective, start, {**named, **settings, **about}, on_step, progress
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from styletutor.knobs import Knobs, LayerWeights, Weight, blend_shares, layer_shares
 from styletutor.losses import gram_matrix, relative_error, total_variation
-from styletutor.structure import Structure, leading
+from styletutor.structure import Structure
 from styletutor.vgg import VGG
 
 TERMS = ("content", "style", "tv")
@@ -114,20 +114,29 @@ class Objective:
         self.knobs.sync()
         self._check_batch(images)
         structure = self.structure(len(images))
-        layers, network = structure.layers, network or self.vgg
-        features = network(structure.pick(images), layers, layers) if layers else {}
+        layers = structure.layers
+
+        def read(layer: str, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
+            """What the content and the style term need to know of a layer."""
+            content = structure.read(f"content {layer}", features)
+            style = structure.read(f"style {layer}", features)
+            return content, None if style is None else gram_matrix(style)
+
+        found = dict.fromkeys(self.layers, (None, None))
+        if layers:
+            images_in_order = structure.in_order(images)
+            found |= (network or self.vgg)(images_in_order, layers, layers, read)
         parts = {}
         for layer, target in self.content_targets.items():
-            name = f"content {layer}"
-            value = leading(features.get(layer, target[:0]), structure.counts[name])
-            value = value.to(target.dtype)
+            value = found[layer][0]
+            value = target[:0] if value is None else value.to(target.dtype)
             _check_fit(value, target, layer)
+            name = f"content {layer}"
             parts[name] = self._part(name, self.content_distance, value, target, structure)
         for layer, target in self.style_targets.items():
+            value = found[layer][1]
+            value = target[:0] if value is None else value
             name = f"style {layer}"
-            value = target[:0]
-            if layer in features:
-                value = gram_matrix(leading(features[layer], structure.counts[name]))
             parts[name] = self._part(name, self.style_distance, value, target, structure)
         if structure.tv:
             parts["tv"] = self.knobs["tv"] * total_variation(images)
@@ -162,11 +171,11 @@ class Objective:
         self, name: str, distance: Distance, value: Tensor, target: Tensor, structure: Structure
     ) -> Tensor:
         """The weighted distances (B,) of the pictures that have a value; 0 for the others."""
-        n = len(value)
-        weight = self.knobs[name.split()[0]] * self.knobs[name]
-        return structure.put_back(
-            structure.pick(weight, n) * distance(value, structure.pick(target, n))
-        )
+        if not len(value):
+            return value.new_zeros(len(structure.order))
+        weight = structure.pick(name, self.knobs[name.split()[0]] * self.knobs[name])
+        losses = weight * distance(value, structure.pick(name, target))
+        return structure.put_back(name, losses)
 
     @torch.no_grad()
     def _capture(self, content_layers: Mapping, style_layers: Mapping) -> None:
@@ -180,7 +189,7 @@ class Objective:
                 self.style_targets[layer] = self.style_targets.get(layer, 0) + target
 
     def _grams(self, picture: Tensor, layers: Mapping) -> dict[str, Tensor]:
-        return {name: gram_matrix(f) for name, f in self.vgg(picture, layers).items()}
+        return self.vgg(picture, layers, read=lambda _, features: gram_matrix(features))
 
     def __repr__(self) -> str:
         values = self.weight_values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,8 @@ def run_descent(
 ) -> Result:
     """Descend from `start` (B, 3, H, W) as `settings` say and gather the `Result`.
 
-    Ctrl-C, or `Stop` raised by `on_step`, ends it early with the best picture so far.
+    Ctrl-C, or `Stop` raised by `on_step`, ends it early with the best picture so far; so does a
+    device that runs out of memory, with a warning.
     """
     began, step, seen, turned = time.monotonic(), None, [], []
     version, weights = objective.version, objective.weight_values()
@@ -115,10 +117,16 @@ def run_descent(
                 bar(step)
                 if on_step is not None:
                     on_step(step)
-        except (KeyboardInterrupt, Stop):
+        except (KeyboardInterrupt, Stop, torch.OutOfMemoryError) as reason:
             if not seen:
                 raise
             interrupted = step.evaluation < step.evaluations
+            if isinstance(reason, torch.OutOfMemoryError):
+                warnings.warn(
+                    f"out of memory after {step.evaluation} evaluations; the best picture so far "
+                    "is kept; close other programs that use the device, or take a smaller size",
+                    stacklevel=3,
+                )
     history = _read_back(seen)
     vgg = objective.vgg
     return Result(

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from styletutor.descent import STARTS, check_settings, make_start
-from styletutor.images import pixels_sha256, resize_image
+from styletutor.descent import STARTS, make_start
+from styletutor.inputs import Picture, check_fit, plain, ready, source, to_picture
 from styletutor.knobs import LayerWeights
 from styletutor.objective import Objective
 from styletutor.recipes import find_recipe
 from styletutor.result import OnStep, Result, run_descent
 from styletutor.samples import load_image
 from styletutor.stages import choose_precision
-from styletutor.vgg import VGG, check_images
-from styletutor.weights import load_vgg
-
-Picture = Tensor | str | Path
+from styletutor.vgg import VGG
 
 
 def transfer(
@@ -71,8 +68,8 @@ def transfer(
         "style_weight": style_weight,
         "tv_weight": tv_weight,
     }
-    given = {name: _plain(value) for name, value in look.items() if value is not None}
-    chosen, blend = replace(find_recipe(recipe), **given), _plain(blend)
+    given = {name: plain(value) for name, value in look.items() if value is not None}
+    chosen, blend = replace(find_recipe(recipe), **given), plain(blend)
     descent = {
         "start": chosen.start if start is None else start,
         "seed": seed,
@@ -85,8 +82,9 @@ def transfer(
     vgg = ready(vgg, descent)
     photo = to_picture(content, vgg, size)
     pictures = [to_picture(picture, vgg, size) for picture in styles]
+    check_fit(vgg, photo, chosen.content_layers, chosen.style_layers, descent)
     objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend)
-    look = {name: _plain(getattr(chosen, name)) for name in look}
+    look = {name: plain(getattr(chosen, name)) for name in look}
     named = {"content": source(content), "styles": [source(s) for s in styles], "blend": blend}
     settings = {**named, "size": size, "recipe": recipe, **look, **descent}
     return _solve("transfer", objective, photo, settings, on_step, progress)
@@ -164,22 +162,16 @@ def _reconstruct(
 ) -> Result:
     vgg = ready(vgg, descent)
     target = to_picture(picture, vgg, size)
-    layers, tv_weight = _plain(layers), _plain(tv_weight)
+    layers, tv_weight = plain(layers), plain(tv_weight)
     aims = {
         "content": {"content": target, "content_layers": layers},
         "style": {"styles": [target], "style_layers": layers},
     }
+    check_fit(vgg, target, layers, (), descent)
     objective = Objective(vgg, **aims[kind], tv_weight=tv_weight)
     named = {"image": source(picture), "size": size, "layers": layers, "tv_weight": tv_weight}
     command = f"reconstruct {kind}"
     return _solve(command, objective, target, {**named, **descent}, on_step, progress)
-
-
-def ready(vgg: VGG | None, descent: Mapping[str, Any]) -> VGG:
-    """The network to use, after a look at the settings, which is quicker than loading it."""
-    unchecked = ("start", "coarse_to_fine")
-    check_settings(**{name: value for name, value in descent.items() if name not in unchecked})
-    return load_vgg("auto") if vgg is None else vgg
 
 
 def _solve(
@@ -205,34 +197,3 @@ def _solve(
         "pooling": objective.vgg.pooling,
     }
     return run_descent(command, objective, first, settings, on_step, progress)
-
-
-def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
-    """`picture` as a tensor on the network's device, shrunk to `size`."""
-    if isinstance(picture, Tensor):
-        check_images(picture)
-        low, high = picture.min().item(), picture.max().item()
-        if low < -1e-3 or high > 1 + 1e-3:
-            raise ValueError(f"a picture has values from {low:g} to {high:g}, expected [0, 1]")
-        picture = picture if size is None else resize_image(picture, size)
-    else:
-        picture = load_image(picture, size)
-    return picture.to(vgg.device, vgg.mean.dtype)
-
-
-def _plain(value: Any) -> Any:
-    """Layers, weights and blends as JSON knows them: str, float, list or dict."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return {name: float(weight) for name, weight in value.items()}
-    if isinstance(value, Iterable) and not (isinstance(value, Tensor) and value.ndim == 0):
-        return [item if isinstance(item, str) else float(item) for item in value]
-    return float(value)
-
-
-def source(picture: Picture) -> str:
-    """How a report names a picture: as it was given, or by its pixels."""
-    if isinstance(picture, Tensor):
-        return f"tensor with sha256 {pixels_sha256(picture)}"
-    return str(picture)

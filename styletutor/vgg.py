@@ -8,9 +8,10 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -159,14 +160,17 @@ class VGG(nn.Module):
         images: Tensor,
         layers: Iterable[str] | str,
         first: Mapping[str, int] | None = None,
-    ) -> dict[str, Tensor]:
+        read: Callable[[str, Tensor], Any] | None = None,
+    ) -> dict[str, Any]:
         """Features of `images` at the named `layers`, and no work beyond the deepest of them.
 
         `images` is (B, 3, H, W) in [0, 1] on the network's device; each feature map is
         (B, C, H / stride, W / stride), rounded down. conv and relu features are both what their
         names say. Where `first` maps a layer to n, it gives the features of the first n pictures
-        only, and no picture is taken deeper than it is asked for. Raises ValueError for an unknown
-        layer, a tensor of another shape, or a picture too small to reach the deepest layer.
+        only, and no picture is taken deeper than it is asked for. With `read`, what it makes of
+        (name, features), such as a Gram matrix, comes in place of the features: what is read on the
+        way in is forgotten on the way back as soon as it has served. Raises ValueError for an
+        unknown layer, a tensor of another shape, or a picture too small for the deepest layer.
         """
         wanted = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
         if not wanted:
@@ -191,7 +195,8 @@ class VGG(nn.Module):
             else:
                 x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
             if layer.name in wanted:
-                features[layer.name] = leading(x, counts[layer.name])
+                found = leading(x, counts[layer.name])
+                features[layer.name] = found if read is None else read(layer.name, found)
         return {name: features[name] for name in wanted}
 
     def __repr__(self) -> str:

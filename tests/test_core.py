@@ -72,12 +72,21 @@ def test_a_batch_takes_each_picture_no_deeper_than_it_needs() -> None:
     }
     structure = Structure.of(uses, layers, tv=False)
     assert structure.order == (1, 0, 2)
-    assert structure.counts == {"content relu2_1": 1, "content relu1_2": 2, "style relu1_1": 3}
+    assert structure.places == {
+        "content relu2_1": (0,),
+        "content relu1_2": (1,),
+        "style relu1_1": (0, 2),
+    }
     assert structure.layers == {"relu2_1": 1, "relu1_2": 2, "relu1_1": 3}
     values = torch.tensor([10.0, 11, 12])
-    assert structure.pick(values, 2).tolist() == [11, 10]
-    assert structure.put_back(structure.pick(values)).tolist() == [10, 11, 12]
-    assert structure.put_back(torch.tensor([5.0])).tolist() == [0, 5, 0]
+    ordered = structure.in_order(values)
+    assert ordered.tolist() == [11, 10, 12]
+    for part, own in {"content relu1_2": [10], "style relu1_1": [11, 12]}.items():
+        assert structure.pick(part, values).tolist() == own
+        assert structure.read(part, ordered).tolist() == own
+        back = structure.put_back(part, structure.pick(part, values))
+        assert back.tolist() == [v if v in own else 0 for v in values]
+    assert structure.read("style relu2_1", ordered) is None
 
 
 def mixed_batch() -> tuple[Objective, list[Objective], Tensor]:
@@ -137,8 +146,8 @@ def test_a_layer_without_weight_is_not_evaluated() -> None:
     together, _, images = mixed_batch()
     asked = []
     network = together.vgg.forward
-    together.vgg.forward = lambda images, layers, first: (
-        asked.append(dict(first)) or network(images, layers, first)
+    together.vgg.forward = lambda images, layers, first, read: (
+        asked.append(dict(first)) or network(images, layers, first, read)
     )
     together.parts(images)
     together.set_weight("content relu3_1", [0, 0, 0, 0.5])

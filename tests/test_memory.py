@@ -1,0 +1,98 @@
+"""The forecast of memory against what a fresh process really takes, and what it is used for."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import random_pictures
+
+import styletutor as st
+from styletutor import memory
+from styletutor.memory import GIB, largest_side, predict
+from styletutor.recipes import STYLE_LAYERS
+from styletutor.vgg import VGG
+
+MEASURE = """
+import threading, psutil, torch
+import styletutor as st
+from styletutor.descent import descend
+from styletutor.objective import Objective
+
+vgg, layers = st.load_vgg("pocket", device="cpu"), {layers}
+def run(side):
+    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    aims = dict(content=x, styles=[x.flip(3)], content_layers="relu4_2", style_layers=layers)
+    list(descend(Objective(vgg, **aims), x.flip(2), 4))
+
+run(64)  # what libraries set up once is not the descent's
+process, done = psutil.Process(), threading.Event()
+before = peak = process.memory_info().rss
+def watch():
+    global peak
+    while not done.wait(0.002):
+        peak = max(peak, process.memory_info().rss)
+watcher = threading.Thread(target=watch)
+watcher.start()
+run({side})
+done.set()
+watcher.join()
+print(peak - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured on Linux")
+@pytest.mark.parametrize("side", [384, 640])
+def test_the_forecast_is_near_what_a_process_takes(side: int) -> None:
+    code = MEASURE.format(side=side, layers=list(STYLE_LAYERS))
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    vgg = st.load_vgg("pocket", device="cpu")
+    forecast = predict(vgg, (side, side), ["relu4_2"], STYLE_LAYERS)
+    assert forecast == pytest.approx(int(out.stdout), rel=0.35)
+
+
+def test_more_needs_more(tiny_vgg: VGG) -> None:
+    def need(side: int = 256, deepest: str = "relu3_1", **how: object) -> int:
+        return predict(tiny_vgg, (side, side), ["relu3_1"], ["relu1_1", deepest], **how)
+
+    assert need() < need(deepest="relu4_2") < need(deepest="relu4_2", side=300)
+    assert need(optimiser="adam") < need() < need(precision="fast")
+    assert 2.5 * need() < need(batch=3) < 3.5 * need()
+    assert need(batch={"relu3_1": 1, "relu1_1": 3}) < need(batch=3)
+
+
+def test_the_largest_side_just_fits(tiny_vgg: VGG) -> None:
+    free = 200 * 2**20
+    side = largest_side(tiny_vgg, (300, 400), free, ["relu3_1"])
+    assert side % 16 == 0
+    assert predict(tiny_vgg, (round(side * 0.75), side), ["relu3_1"]) <= free
+    assert predict(tiny_vgg, (round((side + 16) * 0.75), side + 16), ["relu3_1"]) > free
+    assert largest_side(tiny_vgg, (300, 400), 10, ["relu3_1"]) == 0
+
+
+def test_too_large_is_refused_with_the_size_that_fits(
+    tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: GIB // 50)
+    photo = random_pictures(1, 600, 800)
+    with pytest.raises(ValueError, match=r"800×600 .* 0\.0 GiB are free; .* is size=") as error:
+        st.reconstruct_content(photo, "relu2_1", vgg=tiny_vgg, evaluations=1)
+    size = int(str(error.value).split("size=")[1].split()[0])
+    st.reconstruct_content(photo, "relu2_1", vgg=tiny_vgg, size=size, evaluations=1)
+    with pytest.raises(ValueError, match="GiB are free"):
+        st.transfer(photo, photo, vgg=tiny_vgg, evaluations=1)
+    with pytest.raises(ValueError, match="GiB are free"):
+        st.figure_one(photo, photo, vgg=tiny_vgg, evaluations=1)
+
+
+def test_out_of_memory_keeps_the_best_picture(tiny_vgg: VGG) -> None:
+    def on_step(step: object) -> None:
+        if step.evaluation == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+
+    photo = random_pictures(1, 32, 32)
+    with pytest.warns(UserWarning, match="out of memory after 5 evaluations; the best picture"):
+        result = st.reconstruct_content(
+            photo, "relu2_1", vgg=tiny_vgg, evaluations=9, on_step=on_step
+        )
+    assert result.interrupted and len(result.history) == 5
