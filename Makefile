@@ -23,8 +23,8 @@ notebooks: $(DEV) ## re-execute the notebooks in place
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
-bench: $(DEV) ## seconds per evaluation beside a plain loop
-	$(BIN)/python benchmarks/evaluation.py $(ARGS)
+bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation race" picks parts
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # Large tensors in memory that is kept and in large pages: a sixth faster with Linux's allocator.
 pocket: export MALLOC_MMAP_THRESHOLD_ := 8589934592

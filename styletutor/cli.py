@@ -147,7 +147,7 @@ def _add_descent(parser: argparse.ArgumentParser, look: argparse._ArgumentGroup)
     descent.add_argument("--seed", type=int, metavar="N", help="of the noise")
     descent.add_argument("--precision", choices=PRECISIONS, help="fast: mostly in bfloat16")
     descent.add_argument("--coarse-to-fine", action=argparse.BooleanOptionalAction,
-                         help="begin with small pictures (default: if it starts from noise)"
+                         help="begin with a small picture (default: large ones from noise do)"
                          )  # fmt: skip
     _add_network(parser)
 

@@ -91,6 +91,15 @@ def descend(
     back from the device except the first loss. Weights that were changed after a step count from
     the next evaluation on, where the optimiser starts afresh; the picture never stands still.
 
+    `precision` is "exact" (float32 throughout, no TF32) or "fast": features and the network's
+    weights in bfloat16, Gram matrices, losses and optimiser in float32, and the last fifth of the
+    evaluations exact. FASTCOST
+
+    With `coarse_to_fine` it begins with smaller pictures, of half the size for each step down as
+    long as the shorter side has 64 pixels; half of an equal share of the evaluations goes to each
+    coarse size, the rest to the full one. All pictures of the objective shrink alike, so that
+    strokes keep their size in the picture. `Step.image` is then smaller at first.
+
     Raises ValueError for bad settings, or if the loss of the start is not a finite number.
     """
     check_settings(evaluations, optimiser, learning_rate, precision=precision)

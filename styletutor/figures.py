@@ -11,7 +11,7 @@ from styletutor.inputs import Picture, ready, source, to_picture
 from styletutor.memory import ensure_fit
 from styletutor.objective import Objective
 from styletutor.result import OnStep, Result, run_descent
-from styletutor.stages import choose_precision
+from styletutor.stages import choose_coarse, choose_precision
 from styletutor.vgg import VGG
 
 BLOCKS = range(1, 6)
@@ -58,7 +58,8 @@ def figure_one(
     noise = make_start("noise", target, seed)
     start = noise.repeat(len(alone), 1, 1, 1)
     named = {"image": source(photo), "style": source(style), "size": size, "start": "noise"}
-    about = {"coarse_to_fine": True, "weights": vgg.source, "pooling": vgg.pooling}
+    coarse = choose_coarse(None, "noise", target.shape[2:])
+    about = {"coarse_to_fine": coarse, "weights": vgg.source, "pooling": vgg.pooling}
     return run_descent(
         "figure one", objective, start, {**named, **settings, **about}, on_step, progress
     )

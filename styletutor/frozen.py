@@ -20,31 +20,60 @@ class FrozenConv(nn.Module):
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
         self.register_buffer("turned", weight.detach().flip(2, 3).transpose(0, 1).contiguous())
 
-    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """(B, C, H, W) → (B, C', H, W), after a ReLU if `relu`."""
-        if not (torch.is_grad_enabled() and x.requires_grad):
-            y = F.conv2d(x, self.weight, self.bias, padding=1)
-            return y.relu_() if relu else y
-        return _Convolve.apply(x, self.weight, self.bias, self.turned, relu)
+    def forward(self, x: Tensor, relu: bool = False, pooling: str | None = None) -> Tensor:
+        """(B, C, H, W) → (B, C', H, W), after a ReLU if `relu`; pooled 2 × 2 if `pooling`.
+
+        With `pooling` ("max" or "avg") there is a ReLU in any case. All in one keeps less for the
+        way back than one after the other: of a maximum, only which of the four it was.
+        """
+        if torch.is_grad_enabled() and x.requires_grad:
+            relu = relu or pooling is not None
+            return _Convolve.apply(x, self.weight, self.bias, self.turned, relu, pooling)
+        y = F.conv2d(x, self.weight, self.bias, padding=1)
+        y = y.relu_() if relu or pooling else y
+        return y if pooling is None else pool(y, pooling)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
 
 
+def pool(x: Tensor, pooling: str) -> Tensor:
+    """Maximum or average over 2 × 2 positions; sides are halved and rounded down."""
+    return F.max_pool2d(x, 2) if pooling == "max" else F.avg_pool2d(x, 2)
+
+
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, turned, relu):
+    def forward(ctx, x, weight, bias, turned, relu, pooling):
         y = F.conv2d(x, weight, bias, padding=1)
-        if not relu:
-            ctx.save_for_backward(turned)
-            return y
-        y.relu_()
-        ctx.save_for_backward(turned, y)
-        return y
+        y = y.relu_() if relu else y
+        ctx.relu, ctx.pooling, ctx.shape, ctx.strides = relu, pooling, y.shape, y.stride()
+        if pooling == "max":
+            pooled, which = F.max_pool2d(y, 2, return_indices=True)
+            ctx.save_for_backward(turned, pooled, which)
+            return pooled
+        ctx.save_for_backward(turned, *([y] if relu else []))
+        return y if pooling is None else pool(y, pooling)
 
     @staticmethod
     def backward(ctx, gradient):
-        turned, *passed = ctx.saved_tensors
-        if passed:
-            gradient = torch.ops.aten.threshold_backward(gradient, passed[0], 0)
-        return F.conv2d(gradient, turned, padding=1), None, None, None, None
+        turned, *kept = ctx.saved_tensors
+        threshold = torch.ops.aten.threshold_backward
+        if ctx.pooling == "max":
+            gradient = threshold(gradient, kept[0], 0)
+            # Of the tensor that was pooled only shape and layout are asked for; this is not filled.
+            like = torch.empty_strided(
+                ctx.shape, ctx.strides, dtype=gradient.dtype, device=gradient.device
+            )
+            gradient = torch.ops.aten.max_pool2d_with_indices_backward(
+                gradient, like, [2, 2], [2, 2], [0, 0], [1, 1], False, kept[1]
+            )
+            del like
+        elif ctx.pooling == "avg":
+            gradient = torch.ops.aten.avg_pool2d_backward(
+                gradient, kept[0], [2, 2], [2, 2], [0, 0], False, True, None
+            )
+            gradient = threshold(gradient, kept[0], 0)
+        elif ctx.relu:
+            gradient = threshold(gradient, kept[0], 0)
+        return F.conv2d(gradient, turned, padding=1), None, None, None, None, None

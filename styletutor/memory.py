@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from styletutor.lbfgs import LBFGS
-from styletutor.vgg import VGG
+from styletutor.vgg import VGG, Layer
 
 GIB = 2**30
 FLOAT, INDEX = 4, 8  # bytes
@@ -29,7 +29,7 @@ def predict(
 
     Counted as the core allocates: what the forward pass keeps for the way back, and three
     gradients where they are largest; the targets; the optimiser's state. On a CPU tensors of less
-    than 32 MiB count twice, as measured on Linux: freed, they do not go back to the system. A
+    than 32 MiB count five thirds, as found on Linux: freed, they do not go back to the system. A
     fast descent ends in full precision, so it needs no less, and its copy of the weights besides.
     `batch` is the number of pictures, or for how many of them each layer is needed.
     """
@@ -57,28 +57,41 @@ def _evaluation(
 
     def cost(values: int, width: int = FLOAT) -> int:
         size = values * width
-        return 2 * size if vgg.device.type == "cpu" and size < HEAP else size
+        return size * 5 // 3 if vgg.device.type == "cpu" and size < HEAP else size
 
     chain = vgg.layers[: vgg.layers.index(vgg.deepest(counts)) + 1]
     rows, targets = [], 0
     for place, layer in enumerate(chain):
         n = max(counts.get(row.name, 0) for row in chain[place:])
         own = layer.channels * (size[0] // layer.stride) * (size[1] // layer.stride)
-        kept = cost(n * own) if layer.kind == "relu" or layer.name in counts else 0
-        if layer.kind == "pool" and vgg.pooling == "max":
-            kept += cost(n * own, INDEX)  # where each maximum was
+        kept, gradients = 0, 2 * cost(n * own)  # what came, and what the ReLU let through
+        ahead = [row.kind for row in chain[place : place + 3]]
+        if "pool" in ahead and vgg.pooling == "max" and not _wanted(chain, place, counts):
+            if layer.kind == "pool":  # convolution, ReLU and maximum in one
+                kept += cost(n * own) + cost(n * own, INDEX)  # and where each maximum was
+            else:
+                gradients -= cost(n * own)
+        elif layer.kind == "pool" and vgg.pooling == "max":
+            kept += cost(n * own, INDEX)
+        elif layer.kind == "relu" or layer.name in counts:
+            kept += cost(n * own)
         if layer.name in content_layers:
             kept += cost(counts[layer.name] * own)  # the difference to the target
             targets += cost(own)
         targets += cost(layer.channels**2) if layer.name in style_layers else 0
-        rows.append((cost(n * own), kept, layer.name in style_layers))
-    held = sum(kept for _, kept, _ in rows)
+        rows.append((cost(n * own), kept, gradients, layer.name in style_layers))
+    held = sum(row[1] for row in rows)
     peak = held + rows[-1][0]
-    for (below, *_), (gradient, kept, in_style) in zip(rows[-2::-1], rows[:0:-1], strict=True):
-        # The gradient that came, what the ReLU or a style added makes of it, and the next one.
-        peak = max(peak, held + 2 * gradient + max(below, gradient * in_style))
+    for below, (gradient, kept, gradients, in_style) in zip(rows[-2::-1], rows[:0:-1], strict=True):
+        peak = max(peak, held + gradients + max(below[0], gradient * in_style))
         held -= kept
     return targets + peak
+
+
+def _wanted(chain: Sequence[Layer], place: int, counts: Mapping[str, int]) -> bool:
+    """Is a convolution or its ReLU asked for, in the group of three that ends in a pool?"""
+    end = next(i for i in range(place, place + 3) if chain[i].kind == "pool")
+    return any(row.name in counts for row in chain[end - 2 : end])
 
 
 def free_bytes(device: torch.device) -> int:

@@ -117,7 +117,10 @@ class Objective:
         layers = structure.layers
 
         def read(layer: str, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
-            """What the content and the style term need to know of a layer."""
+            """What the content and the style term need to know of a layer.
+
+            Read on the way in, and so forgotten on the way back as soon as it has served.
+            """
             content = structure.read(f"content {layer}", features)
             style = structure.read(f"style {layer}", features)
             return content, None if style is None else gram_matrix(style)

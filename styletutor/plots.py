@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +138,14 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
 
 
 def loss_curves(result: Result) -> Sheet:
-    """Weighted losses against evaluations on a logarithmic scale: by term, and by layer."""
+    """Weighted losses against evaluations on a logarithmic scale: by term, and by layer.
+
+    Where a coarse-to-fine descent goes on at a larger size, there is a dotted line.
+    """
     sheet = _sheet(10, 3.6, made_by(result))
     evaluations = [row["evaluation"] for row in result.history]
     names = [name for row in result.history for name in row]
-    terms = [name for name in dict.fromkeys(names) if name not in ("evaluation", "parts")]
+    terms = [name for name in dict.fromkeys(names) if name not in ("evaluation", "size", "parts")]
     parts = list(dict.fromkeys(name for row in result.history for name in row["parts"]))
     rows = [
         ("by term", terms, lambda row, name: row.get(name)),
@@ -156,6 +159,9 @@ def loss_curves(result: Result) -> Sheet:
             values = [read(row, name) or float("nan") for row in result.history]
             dot = "." if len(values) == 1 else None
             axes.plot(evaluations, values, style, marker=dot, color=colour, label=name)
+        for row, later in pairwise(result.history):
+            if row["size"] != later["size"]:
+                axes.axvline(later["evaluation"], color="0.6", linestyle=":")
         axes.set_yscale("log")
         axes.set_xlabel("evaluation")
         axes.set_ylabel("weighted loss")

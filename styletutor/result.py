@@ -27,10 +27,11 @@ class Result:
     """A finished picture and how it came about.
 
     `image` (B, 3, H, W) in [0, 1] on the CPU is the best picture that was evaluated. `history` has
-    one row per evaluation: "evaluation", the terms "content", "style", "tv" (where used) and
-    "total", and under "parts" each layer's share ("style relu1_1", …), all weighted and summed
-    over the batch. `interrupted` says that it ended before its budget, and `turned` which weights
-    were changed on the way, each row with the first "evaluation" that they counted for.
+    one row per evaluation: "evaluation", the picture's "size" [H, W], the terms "content",
+    "style", "tv" (where used) and "total", and under "parts" each layer's share ("style relu1_1",
+    …), all weighted and summed over the batch. `interrupted` says that it ended before its budget,
+    and `turned` which weights were changed on the way, each row with the first "evaluation" that
+    they counted for.
     """
 
     image: Tensor
@@ -109,7 +110,7 @@ def run_descent(
     with _ProgressBar(settings["evaluations"], command, progress) as bar:
         try:
             for step in steps:
-                seen.append(step.parts)
+                seen.append((step.parts, list(step.image.shape[2:])))
                 if version != objective.version:
                     version, before, weights = objective.version, weights, objective.weight_values()
                     changed = {n: w for n, w in weights.items() if w != before.get(n)}
@@ -133,7 +134,7 @@ def run_descent(
         image=fit(step.best, start.shape[2:], 1).cpu(),
         history=history,
         settings=dict(settings),
-        loss={"start": _terms(history[0]), "end": _terms(_read_back([step.best_parts])[0])},
+        loss={"start": _terms(history[0]), "end": _terms(_read_back([(step.best_parts, [])])[0])},
         command=command,
         backbone={"name": vgg.name, "sha256": vgg.sha256, "trained_on": vgg.trained_on},
         device=str(vgg.device),
@@ -144,18 +145,18 @@ def run_descent(
 
 
 def _terms(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name not in ("evaluation", "parts")}
+    return {n: value for n, value in row.items() if n not in ("evaluation", "size", "parts")}
 
 
-def _read_back(seen: list[dict[str, Tensor]]) -> list[dict[str, Any]]:
-    """The history's rows from the losses of each step, in one transfer from the device."""
-    summed = [{name: value.sum() for name, value in parts.items()} for parts in seen]
+def _read_back(seen: list[tuple[dict[str, Tensor], list[int]]]) -> list[dict[str, Any]]:
+    """The history's rows from losses and size of each step, in one transfer from the device."""
+    summed = [{name: value.sum() for name, value in parts.items()} for parts, _ in seen]
     flat = torch.stack([value for parts in summed for value in parts.values()]).tolist()
     numbers = iter(flat)
     rows = []
-    for evaluation, parts in enumerate(summed, start=1):
+    for evaluation, (parts, size) in enumerate(seen, start=1):
         values = {name: next(numbers) for name in parts}
-        rows.append({"evaluation": evaluation, **sum_terms(values), "parts": values})
+        rows.append({"evaluation": evaluation, "size": size, **sum_terms(values), "parts": values})
     return rows
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PRECISIONS = ("auto", "exact", "fast")
+LARGE = 256  # pixels: shorter sides than this begin at full size
 SMALLEST = 64  # pixels: no coarse picture has a shorter side
 POLISH = 0.2  # share of the evaluations at full size that a fast descent makes in full precision
 
@@ -32,6 +33,11 @@ def choose_precision(precision: str, device: torch.device) -> str:
     else:
         native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "fast" if native else "exact"
+
+
+def choose_coarse(coarse_to_fine: bool | None, start: object, size: Sequence[int]) -> bool:
+    """None means: where it wins, which is from noise and for large pictures."""
+    return start == "noise" and min(size) >= LARGE if coarse_to_fine is None else coarse_to_fine
 
 
 def plan_stages(

@@ -16,7 +16,7 @@ from styletutor.objective import Objective
 from styletutor.recipes import find_recipe
 from styletutor.result import OnStep, Result, run_descent
 from styletutor.samples import load_image
-from styletutor.stages import choose_precision
+from styletutor.stages import choose_coarse, choose_precision
 from styletutor.vgg import VGG
 
 
@@ -187,12 +187,12 @@ def _solve(
     if isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
         start = load_image(start, settings["size"])
     first = make_start(start, picture, settings["seed"])
-    coarse = settings["coarse_to_fine"]
+    coarse = choose_coarse(settings["coarse_to_fine"], start, picture.shape[2:])
     settings = {
         **settings,
         "start": source(settings["start"]),
         "precision": choose_precision(settings["precision"], objective.vgg.device),
-        "coarse_to_fine": start == "noise" if coarse is None else coarse,
+        "coarse_to_fine": coarse,
         "weights": objective.vgg.source,
         "pooling": objective.vgg.pooling,
     }

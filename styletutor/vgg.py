@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletutor.frozen import FrozenConv
+from styletutor.frozen import FrozenConv, pool
 from styletutor.structure import leading
 
 CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
@@ -31,8 +31,7 @@ class Layer:
     """One row of the layer table.
 
     `stride` is how many picture pixels lie between neighbouring positions, `receptive_field` the
-    side, in pixels, of the square of the picture that one position sees; `parameters` counts the
-    layer's own weights and biases (0 for relu and pool).
+    side, in pixels, of the square that one position sees; `parameters` counts the layer's own.
     """
 
     name: str
@@ -165,16 +164,14 @@ class VGG(nn.Module):
         """Features of `images` at the named `layers`, and no work beyond the deepest of them.
 
         `images` is (B, 3, H, W) in [0, 1] on the network's device; each feature map is
-        (B, C, H / stride, W / stride), rounded down. conv and relu features are both what their
-        names say. Where `first` maps a layer to n, it gives the features of the first n pictures
-        only, and no picture is taken deeper than it is asked for. With `read`, what it makes of
-        (name, features), such as a Gram matrix, comes in place of the features: what is read on the
-        way in is forgotten on the way back as soon as it has served. Raises ValueError for an
-        unknown layer, a tensor of another shape, or a picture too small for the deepest layer.
+        (B, C, H / stride, W / stride), rounded down; conv and relu are what their names say. Where
+        `first` maps a layer to n, its features are of the first n pictures, and none is taken
+        deeper than asked for. With `read`, what it makes of (name, features) comes in their place.
+        Raises ValueError for an unknown layer, a tensor of another shape, or a picture too small.
         """
         wanted = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
         if not wanted:
-            raise ValueError("no layer was asked for; name at least one, for example 'relu4_2'")
+            raise ValueError("no layer was asked for; name at least one, as 'relu4_2'")
         last = self.deepest(wanted)
         check_images(images, smallest=last.stride, layer=last.name)
         if images.dtype != self.mean.dtype:
@@ -182,18 +179,21 @@ class VGG(nn.Module):
         counts = {name: len(images) for name in wanted} | dict(first or {})
         chain = self.layers[: self.layers.index(last) + 1]
         going_on = list(accumulate((counts.get(row.name, 0) for row in reversed(chain)), max))
-        x = images.contiguous(memory_format=torch.channels_last) - self.mean
-        x = x.to(self.convolutions["conv1_1"].weight.dtype)
+        working = self.convolutions["conv1_1"].weight.dtype
+        x = (images.contiguous(memory_format=torch.channels_last) - self.mean).to(working)
         features: dict[str, Tensor] = {}
-        for layer, n in zip(chain, reversed(going_on), strict=True):
+        fused: set[str] = set()
+        for place, (layer, n) in enumerate(zip(chain, reversed(going_on), strict=True)):
             x = leading(x, n)
             if layer.kind == "conv":
-                fused = layer is not last and layer.name not in wanted
-                x = self.convolutions[layer.name](x, relu=fused)
-            elif layer.kind == "relu":
-                x = x if fused else F.relu(x)
-            else:
-                x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+                # What nobody asks for is done in one: the ReLU, and a pooling after it.
+                between = [row.name for row in chain[place : place + 3]]
+                relu = len(between) > 1 and between[0] not in wanted
+                ends = relu and between[1] not in wanted and between[-1][:4] == "pool"
+                fused.update(between[1 : 1 + relu + ends])
+                x = self.convolutions[layer.name](x, relu, self.pooling if ends else None)
+            elif layer.name not in fused:
+                x = F.relu(x) if layer.kind == "relu" else pool(x, self.pooling)
             if layer.name in wanted:
                 found = leading(x, counts[layer.name])
                 features[layer.name] = found if read is None else read(layer.name, found)

@@ -54,6 +54,20 @@ def test_adam_is_torchs(betas: tuple[float, float]) -> None:
         torch.testing.assert_close(x, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_convolution_relu_and_pooling_in_one(pooling: str) -> None:
+    torch.manual_seed(0)
+    conv = FrozenConv(torch.randn(5, 3, 3, 3).double(), torch.randn(5).double())
+    x = torch.randn(2, 3, 7, 6).double().requires_grad_()
+    pooled = conv(x, pooling=pooling)
+    stepwise = {"max": F.max_pool2d, "avg": F.avg_pool2d}[pooling](F.relu(conv(x)), 2)
+    torch.testing.assert_close(pooled, stepwise)
+    torch.testing.assert_close(conv(x.detach(), pooling=pooling), stepwise)
+    d = torch.randn_like(pooled)
+    expected, mine = (torch.autograd.grad(y, x, d)[0] for y in (stepwise, pooled))
+    torch.testing.assert_close(mine, expected)
+
+
 def test_adam_restarts() -> None:
     x, optimiser = torch.rand(1, 4), Adam(0.1)
     first = optimiser.step(x, torch.zeros(1), torch.tensor([[1.0, -2, 3, 0]]))

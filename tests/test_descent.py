@@ -1,13 +1,18 @@
 """The core: budget, starts, knobs, determinism, and both optimisers on a real small problem."""
 
+from itertools import islice
+
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from styletutor.descent import descend, make_start
+from benchmarks.rivals import plain_loop
+from styletutor.descent import Step, Stop, descend, make_start
 from styletutor.objective import Objective
+from styletutor.transfer import reconstruct_content
+from styletutor.vgg import VGG
 
 
 def make_objective(**changes: object) -> Objective:
@@ -111,9 +116,9 @@ class NoReading(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_nothing_is_read_back_in_a_step() -> None:
-    """Not for Adam: torch's reads its step counter, which always lives on the host."""
-    steps = descend(make_objective(tv_weight=0.1), start(2), 30)
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_nothing_is_read_back_in_a_step(optimiser: str) -> None:
+    steps = descend(make_objective(tv_weight=0.1), start(2), 30, optimiser=optimiser)
     next(steps)  # the first loss is looked at
     with NoReading():
         step = [*steps][-1]
@@ -137,6 +142,67 @@ def test_setting_a_weight_to_what_it_is_changes_nothing() -> None:
     ):
         objective.set_weight("style", 10.0)
         assert torch.equal(step.image, plain.image)
+
+
+@pytest.mark.parametrize("pair", [(1, 2), (5, 6), (7, 8)])
+def test_exact_ends_where_the_plain_loop_does(pair: tuple[int, int]) -> None:
+    """Or lower: the plain loop's picture is brought into [0, 1] only when it is saved."""
+    content, style = (random_pictures(1, 32, 40, seed=seed) for seed in pair)
+    objective = make_objective(content=content, styles=[style])
+    *_, ours = descend(objective, content, 100)
+    plain = next(islice(plain_loop(objective, content), 99, None)).clamp(0, 1)
+    with torch.no_grad():
+        theirs = objective(plain)["total"].item()
+    assert sum(ours.best_parts.values()).item() <= 1.01 * theirs
+
+
+def test_fast_ends_in_full_precision_near_exact() -> None:
+    objective = make_objective(styles=[random_pictures(1, 64, 64, seed=2)])
+    *_, exact = descend(objective, start(), 60)
+    steps = list(descend(objective, start(), 60, precision="fast"))
+    assert [step.evaluation for step in steps] == list(range(1, 61))
+    with torch.no_grad():
+        first, last = (objective.parts(steps[i].image) for i in (0, -1))
+    assert any(not torch.equal(first[n], value) for n, value in steps[0].parts.items())
+    for name, value in steps[-1].parts.items():
+        torch.testing.assert_close(value, last[name])
+    assert steps[-1].best.dtype == torch.float32
+    fast, slow = (sum(step.best_parts.values()).item() for step in (steps[-1], exact))
+    assert fast < 1.1 * slow
+
+
+def test_coarse_to_fine_grows_and_keeps_its_knobs() -> None:
+    pictures = {"content": random_pictures(1, 260, 300, seed=1)}
+    objective = make_objective(**pictures, styles=[random_pictures(1, 200, 150, seed=2)])
+    noise = make_start("noise", objective.content)
+    steps, sizes = [], []
+    for step in descend(objective, noise, 40, coarse_to_fine=True):
+        steps.append(step)
+        sizes.append(tuple(step.image.shape[2:]))
+        if step.evaluation == 3:
+            step.objective.set_weight("style", 3.0)
+    assert list(dict.fromkeys(sizes)) == [(65, 75), (130, 150), (260, 300)]
+    assert sizes == sorted(sizes)
+    assert steps[-1].objective is objective
+    assert objective.weight_values()["style"] == [3.0]
+    with torch.no_grad():
+        expected = objective.parts(steps[-1].image)
+    for name, value in steps[-1].parts.items():
+        torch.testing.assert_close(value, expected[name])
+    arrived = steps[sizes.index((260, 300))]
+    assert arrived.losses["total"] < 0.2 * objective(noise)["total"].item()
+
+
+def test_stopping_early_gives_a_picture_of_the_full_size(tiny_vgg: VGG) -> None:
+    def on_step(step: Step) -> None:
+        if step.evaluation == 4:
+            raise Stop
+
+    photo = random_pictures(1, 256, 280)
+    result = reconstruct_content(photo, "relu2_1", vgg=tiny_vgg, evaluations=40, on_step=on_step)
+    assert result.settings["coarse_to_fine"] and result.interrupted
+    assert result.image.shape == photo.shape
+    assert result.history[-1]["size"] == [64, 70]
 
 
 def test_starts() -> None:
@@ -184,6 +250,7 @@ def test_not_finite_is_refused_at_the_start_and_survived_later() -> None:
         ({"optimiser": "sgd"}, "choose lbfgs or adam"),
         ({"learning_rate": -1.0}, "learning_rate=-1.0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"precision": "quick"}, "choose auto or exact or fast"),
     ],
 )
 def test_bad_settings(settings: dict, message: str) -> None:

@@ -1,38 +1,100 @@
 """What only a GPU can show; skipped where there is none."""
 
+import warnings
+
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
-from styletutor.descent import descend
+from styletutor.descent import Step, descend
+from styletutor.engine import Engine
+from styletutor.memory import predict
 from styletutor.objective import Objective
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
 ]
+LAYERS = {"content_layers": "relu3_2", "style_layers": ["relu1_1", "relu2_1"]}
 
 
-def make(device: str) -> tuple[Objective, torch.Tensor]:
+def make(device: str, side: int = 64) -> tuple[Objective, torch.Tensor]:
     vgg = make_tiny_vgg().to(device)
-    content, style, start = (random_pictures(1, 64, 96, seed=s).to(device) for s in (1, 2, 3))
-    layers = {"content_layers": "relu3_2", "style_layers": ["relu1_1", "relu2_1"]}
-    return Objective(vgg, content=content, styles=[style], style_weight=10.0, **layers), start
+    content, style, start = (random_pictures(1, side, 96, seed=s).to(device) for s in (1, 2, 3))
+    return Objective(vgg, content=content, styles=[style], style_weight=10.0, **LAYERS), start
+
+
+def totals(steps: list[Step]) -> list[float]:
+    return [step.losses["total"] for step in steps]
 
 
 def test_the_gpu_computes_what_the_cpu_computes() -> None:
-    torch.backends.cudnn.allow_tf32 = False
-    on_cpu, on_gpu = (list(descend(*make(device), 60)) for device in ("cpu", "cuda"))
-    assert on_gpu[0].losses["total"] == pytest.approx(on_cpu[0].losses["total"], rel=1e-4)
-    assert on_gpu[-1].losses["total"] == pytest.approx(on_cpu[-1].losses["total"], rel=0.05)
+    on_cpu, on_gpu = (totals(list(descend(*make(device), 60))) for device in ("cpu", "cuda"))
+    assert on_gpu[0] == pytest.approx(on_cpu[0], rel=1e-4)
+    assert on_gpu[-1] == pytest.approx(on_cpu[-1], rel=0.05)
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_a_recorded_step_computes_what_an_eager_one_does(
+    optimiser: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"optimiser": optimiser, "precision": precision}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a graph that cannot be recorded says so
+        recorded = list(descend(*make("cuda"), 40, **how))
+    monkeypatch.setattr(Engine, "_record", lambda self: setattr(self, "recordable", False))
+    eager = list(descend(*make("cuda"), 40, **how))
+    assert totals(recorded) == pytest.approx(totals(eager), rel=1e-3)
+
+
+def test_steps_that_were_handed_out_do_not_change() -> None:
+    steps = list(descend(*make("cuda"), 30))
+    assert len({step.image.sum().item() for step in steps}) == 30
+    objective, _ = make("cuda")
+    for step in steps:
+        again = objective.parts(step.image)
+        for name, value in step.parts.items():
+            torch.testing.assert_close(value, again[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_that_cannot_be_recorded_runs_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = totals(list(descend(*make("cuda"), 20)))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the driver is too old")
+
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    with pytest.warns(UserWarning, match="no CUDA graph .the driver is too old") as caught:
+        steps = list(descend(*make("cuda"), 20))
+    assert len(caught) == 1
+    assert totals(steps) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("knob", ["style", "tv"])
+def test_a_knob_counts_from_the_next_evaluation(knob: str) -> None:
+    """`tv` adds a part, so that the recording has to be made anew."""
+    objective, start = make("cuda")
+    steps = descend(objective, start, 30)
+    for _ in range(12):
+        next(steps)
+    objective.set_weight(knob, 50.0)
+    after = next(steps)
+    reference, _ = make("cuda")
+    reference.set_weight(knob, 50.0)
+    for name, value in reference.parts(after.image).items():
+        torch.testing.assert_close(after.parts[name], value, rtol=1e-4, atol=1e-6)
+    assert torch.equal(after.best, after.image)
+    assert list(steps)[-1].losses["total"] < after.losses["total"]
 
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_a_step_never_waits_for_the_gpu(optimiser: str) -> None:
     objective, start = make("cuda")
     steps = descend(objective, start, 20, optimiser=optimiser)
-    next(steps)
+    for _ in range(6):  # the first loss is looked at, and a graph is recorded
+        next(steps)
     try:
         torch.cuda.set_sync_debug_mode("error")
         evaluations = [step.evaluation for step in steps]
@@ -41,7 +103,37 @@ def test_a_step_never_waits_for_the_gpu(optimiser: str) -> None:
     assert evaluations[-1] == 20
 
 
+def test_exact_means_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where somebody has allowed TF32; and their setting is theirs again afterwards."""
+    expected = totals(list(descend(*make("cuda"), 5)))
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+    assert totals(list(descend(*make("cuda"), 5))) == expected
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+@pytest.mark.parametrize("side", [512, 1024])
+def test_the_forecast_of_memory_is_right(side: int) -> None:
+    vgg = st.load_vgg("pocket", device="cuda")
+    photo = random_pictures(1, side, side).to("cuda")
+    aims = {"content_layers": ["relu4_2"], "style_layers": ["relu1_1", "relu3_1"]}
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    objective = Objective(vgg, content=photo, styles=[photo.flip(3)], **aims)
+    list(descend(objective, photo.flip(2), 12))
+    measured = torch.cuda.max_memory_allocated() - before
+    forecast = predict(vgg, (side, side), *aims.values())
+    assert forecast == pytest.approx(measured, rel=0.2)
+
+
+def test_figure_one_as_a_batch() -> None:
+    result = st.figure_one("astronaut", "stained-glass", size=96, evaluations=12)
+    assert result.image.shape == (10, 3, 96, 96)
+    assert result.device.startswith("cuda")
+
+
 def test_verbs_pick_the_gpu() -> None:
     result = st.transfer("astronaut", "stained-glass", size=64, evaluations=5)
     assert result.device.startswith("cuda")
     assert result.image.device.type == "cpu"
+    assert result.settings["precision"] == "fast"

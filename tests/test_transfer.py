@@ -10,7 +10,9 @@ import torch
 from conftest import random_pictures
 
 import styletutor as st
-from styletutor.descent import Step, Stop
+from styletutor.descent import Step, Stop, descend, make_start
+from styletutor.objective import Objective
+from styletutor.stages import choose_coarse, choose_precision
 from styletutor.vgg import VGG
 
 FIELDS = {
@@ -103,7 +105,7 @@ def test_content_from_noise_comes_back(tiny_vgg: VGG, photo: torch.Tensor) -> No
     start = st.reconstruct_content(photo, "conv1_1", vgg=tiny_vgg, evaluations=1)
     error, at_first = ((r.image - photo).square().mean() for r in (result, start))
     assert error < 0.01 * at_first
-    assert set(result.history[0]) == {"evaluation", "content", "total", "parts"}
+    assert set(result.history[0]) == {"evaluation", "size", "content", "total", "parts"}
 
 
 def test_style_from_noise_gets_the_gram_matrices(tiny_vgg: VGG, art: torch.Tensor) -> None:
@@ -201,3 +203,33 @@ def test_bad_input(
     arguments = {"content": photo, "style": art, "vgg": tiny_vgg, "evaluations": 1, **SMALL}
     with pytest.raises(error, match=message):
         st.transfer(**(arguments | changes))
+
+
+def test_figure_one_is_ten_single_runs(tiny_vgg: VGG) -> None:
+    """In double precision, where rounding cannot grow into a difference within so few steps."""
+    tiny_vgg.double()
+    photo, art = (random_pictures(1, *size).double() for size in ((33, 40), (36, 30)))
+    how = {"vgg": tiny_vgg, "evaluations": 12, "precision": "exact", "progress": False}
+    batch = st.figure_one(photo, art, **how)
+    assert batch.image.shape == (10, 3, 33, 40)
+    noise = make_start("noise", photo)
+    for depth in range(5):
+        content = st.reconstruct_content(photo, f"conv{depth + 1}_2", start=noise, **how)
+        torch.testing.assert_close(batch.image[depth : depth + 1], content.image, rtol=0, atol=1e-6)
+        layers = [f"conv{block}_1" for block in range(1, depth + 2)]
+        objective = Objective(tiny_vgg, styles=[art], style_layers=layers)
+        *_, texture = descend(objective, noise, 12)
+        torch.testing.assert_close(
+            batch.image[5 + depth : 6 + depth], texture.best, rtol=0, atol=1e-6
+        )
+    assert batch.settings["style"].startswith("tensor with sha256")
+
+
+def test_what_was_chosen_is_in_the_settings(tiny_vgg: VGG, photo: torch.Tensor) -> None:
+    result = st.reconstruct_content(photo, "relu2_1", vgg=tiny_vgg, evaluations=2)
+    assert result.settings["precision"] == choose_precision("auto", torch.device("cpu"))
+    assert result.settings["coarse_to_fine"] is False
+    assert choose_coarse(None, "noise", (256, 400)) and not choose_coarse(
+        None, "content", (900, 900)
+    )
+    assert not choose_coarse(None, "noise", (255, 400)) and choose_coarse(True, "content", (10, 10))

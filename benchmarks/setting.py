@@ -1,0 +1,85 @@
+"""The problems that all benchmarks share, and clocks."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import styletutor as st
+from styletutor.descent import descend, make_start
+from styletutor.objective import Objective
+from styletutor.recipes import STYLE_LAYERS
+from styletutor.vgg import FULL_WIDTH, VGG
+from styletutor.weights import default_device, untrained
+
+PAIRS = (
+    ("coffee", "swirling-strokes"),
+    ("astronaut", "stained-glass"),
+    ("chelsea", "impasto-field"),
+)
+FOREVER = 10**6
+
+
+def network(weights: str | None) -> VGG:
+    """A network by name or file; by default VGG-19's full width, untrained, max pooling."""
+    if weights is not None:
+        return st.load_vgg(weights)
+    vgg = untrained(FULL_WIDTH, name="VGG-19 at full width, untrained", pooling="max")
+    return vgg.to(default_device())
+
+
+def problem(
+    vgg: VGG, side: int, start: str = "content", pair: tuple[str, str] = PAIRS[0]
+) -> tuple[Objective, Tensor]:
+    """A transfer at side × side pixels and its start; the layers that the network has."""
+    content, style = (
+        F.interpolate(st.load_image(name), (side, side), mode="area").to(vgg.device)
+        for name in pair
+    )
+    there = set(vgg.layer_names)
+    objective = Objective(
+        vgg,
+        content=content,
+        styles=[style],
+        content_layers="relu4_2" if "relu4_2" in there else "relu3_3",
+        style_layers=[name for name in STYLE_LAYERS if name in there],
+        style_weight=80.0,
+    )
+    return objective, make_start(start, content)
+
+
+def ours(objective: Objective, start: Tensor, precision: str) -> Iterator[object]:
+    """An endless descent in one precision."""
+    return descend(objective, start, FOREVER, precision=precision)
+
+
+def wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def medians(
+    loops: Mapping[str, Iterator[object]], device: torch.device, turns: int, evaluations: int
+) -> dict[str, float]:
+    """Median seconds per evaluation of loops that take turns; a first turn of each warms up."""
+    laps: dict[str, list[float]] = {name: [] for name in loops}
+    for turn in range(turns + 1):
+        for name, loop in loops.items():
+            lap = seconds(lambda loop=loop: [next(loop) for _ in range(evaluations)], device)
+            if turn:
+                laps[name].append(lap / evaluations)
+    return {name: statistics.median(values) for name, values in laps.items()}
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """How long some work takes, the device's part included."""
+    wait_for(device)
+    began = time.perf_counter()
+    work()
+    wait_for(device)
+    return time.perf_counter() - began
