@@ -190,7 +190,7 @@ def test_coarse_to_fine_grows_and_keeps_its_knobs() -> None:
     for name, value in steps[-1].parts.items():
         torch.testing.assert_close(value, expected[name])
     arrived = steps[sizes.index((260, 300))]
-    assert arrived.losses["total"] < 0.2 * objective(noise)["total"].item()
+    assert arrived.losses["total"] < 0.5 * objective(noise)["total"].item()
 
 
 def test_stopping_early_gives_a_picture_of_the_full_size(tiny_vgg: VGG) -> None:
