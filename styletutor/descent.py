@@ -11,8 +11,9 @@ from torch import Tensor
 from styletutor.adam import Adam
 from styletutor.engine import Engine
 from styletutor.lbfgs import LBFGS
+from styletutor.memory import give_back
 from styletutor.objective import Objective, sum_terms
-from styletutor.stages import PRECISIONS, fit, plan_stages
+from styletutor.stages import PRECISIONS, choose_precision, fit, plan_stages
 from styletutor.vgg import check_images
 
 BOX = (0.0, 1.0)
@@ -93,7 +94,11 @@ def descend(
 
     `precision` is "exact" (float32 throughout, no TF32) or "fast": features and the network's
     weights in bfloat16, Gram matrices, losses and optimiser in float32, and the last fifth of the
-    evaluations exact. FASTCOST
+    evaluations exact. What that costs in the final loss, with the same 200 evaluations on three
+    pairs of pictures at 224 pixels: from the content picture -0.1 to +0.1 % with VGG-19's published
+    early blocks and at most +0.3 % with the pocket network; from noise +0.4 to +1.3 % and at most
+    +1.4 %. A reconstruction from an early layer, whose error becomes tiny, notices it more: about a
+    decibel from relu2_1. "auto" is fast where the device multiplies bfloat16 numbers natively.
 
     With `coarse_to_fine` it begins with smaller pictures, of half the size for each step down as
     long as the shorter side has 64 pixels; half of an equal share of the evaluations goes to each
@@ -105,7 +110,8 @@ def descend(
     check_settings(evaluations, optimiser, learning_rate, precision=precision)
     check_images(start)
     networks = {"exact": objective.vgg}
-    image, done, shrink = start.detach(), 0, None
+    image, done, shrink, engine = start.detach(), 0, None, None
+    precision = choose_precision(precision, start.device)
     for stage in plan_stages(start.shape[2:], evaluations, precision, coarse_to_fine):
         if stage.shrink != shrink:
             shrink = stage.shrink
@@ -114,8 +120,12 @@ def descend(
             method = Adam(learning_rate, box=BOX) if optimiser == "adam" else LBFGS(box=BOX)
         else:
             method.restart(keep_curvature=True)
-        if stage.precision not in networks:
-            networks[stage.precision] = objective.vgg.low_precision()
+        if stage.precision == "fast" and "fast" not in networks:
+            networks["fast"] = objective.vgg.low_precision()
+        if stage.precision == "exact" and "fast" in networks:
+            engine = None  # nothing fast comes after it, so its memory is free
+            del networks["fast"]
+            give_back()
         engine = Engine(here, networks[stage.precision], method, image)
         if done == 0 and not torch.isfinite(engine.point.losses).all():
             raise ValueError("the loss of the start is not finite; check the pictures and weights")

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.rivals import plain_loop
 from styletutor.descent import Step, Stop, descend, make_start
 from styletutor.objective import Objective
+from styletutor.stages import choose_precision
 from styletutor.transfer import reconstruct_content
 from styletutor.vgg import VGG
 
@@ -169,6 +170,13 @@ def test_fast_ends_in_full_precision_near_exact() -> None:
     assert steps[-1].best.dtype == torch.float32
     fast, slow = (sum(step.best_parts.values()).item() for step in (steps[-1], exact))
     assert fast < 1.1 * slow
+
+
+def test_auto_is_what_suits_the_device() -> None:
+    chosen = choose_precision("auto", torch.device("cpu"))
+    runs = [list(descend(make_objective(), start(), 10, precision=p)) for p in ("auto", chosen)]
+    for one, other in zip(*runs, strict=True):
+        assert torch.equal(one.image, other.image)
 
 
 def test_coarse_to_fine_grows_and_keeps_its_knobs() -> None:
