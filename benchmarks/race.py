@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -32,10 +33,13 @@ def run(vgg: VGG, evaluations: int, folder: Path, side: int = 256) -> Iterator[d
     figure = Figure(figsize=(10, 4), layout="constrained")
     for place, start_name in enumerate(("noise", "content"), start=1):
         objective, start = problem(vgg, side, start_name)
-        curves = {"plain loop": _plain(objective, start, evaluations)}
+        size = start.shape[2:]
+        plain = islice(plain_loop(objective, start), evaluations)
+        curves = {"plain loop": _curve(plain, objective, size)}
         for precision in ("exact", "fast"):
             how = {"precision": precision, "coarse_to_fine": start_name == "noise"}
-            curves[precision] = _ours(objective, start, evaluations, how)
+            steps = descend(objective, start, evaluations, **how)
+            curves[precision] = _curve((step.best for step in steps), objective, size)
         end, goal = curves["plain loop"][-1]
         for name in ("exact", "fast"):
             there = next((s for s, loss in curves[name] if loss <= goal), float("nan"))
@@ -45,28 +49,15 @@ def run(vgg: VGG, evaluations: int, folder: Path, side: int = 256) -> Iterator[d
     figure.savefig(folder / "race.png", dpi=100)
 
 
-def _plain(objective: Objective, start: Tensor, evaluations: int) -> Curve:
-    """Its pictures count as they are saved, in [0, 1]."""
-    loop, spent, curve = plain_loop(objective, start), 0.0, []
-    for evaluation in range(1, evaluations + 1):
-        began = time.perf_counter()
-        image = next(loop)
-        wait_for(start.device)
+def _curve(pictures: Iterator[Tensor], objective: Objective, size: Sequence[int]) -> Curve:
+    """Seconds spent in making the pictures, and the loss of each as it would be saved."""
+    spent, curve, began = 0.0, [], time.perf_counter()
+    for evaluation, image in enumerate(pictures, start=1):
+        wait_for(image.device)
         spent += time.perf_counter() - began
         if evaluation % EVERY == 0:
-            curve.append((spent, loss_of(objective, image.clamp(0, 1))))
-    return curve
-
-
-def _ours(objective: Objective, start: Tensor, evaluations: int, how: dict) -> Curve:
-    steps, spent, curve = descend(objective, start, evaluations, **how), 0.0, []
-    for evaluation in range(1, evaluations + 1):
+            curve.append((spent, loss_of(objective, fit(image.clamp(0, 1), size, 1))))
         began = time.perf_counter()
-        step = next(steps)
-        wait_for(start.device)
-        spent += time.perf_counter() - began
-        if evaluation % EVERY == 0:
-            curve.append((spent, loss_of(objective, fit(step.best, start.shape[2:], 1))))
     return curve
 
 

@@ -15,13 +15,13 @@ from styletutor.vgg import VGG
 FACTOR = 1e3
 
 
-def plain_loop(objective: Objective, start: Tensor, frozen: bool = True) -> Iterator[Tensor]:
+def plain_loop(objective: Objective, start: Tensor) -> Iterator[Tensor]:
     """What the best published loops amount to: yields each picture once it has been evaluated.
 
     PyTorch's default layout and float32, frozen weights, no layer beyond the deepest needed one,
     `torch.optim.LBFGS` with 100 pairs, no bounds for the pixels. The loss is `objective`'s.
     """
-    image, closure = _problem(objective, start, frozen)
+    image, closure = _problem(objective, start, frozen=True)
     yield from _descend(image, closure)
 
 

@@ -115,7 +115,7 @@ def descend(
     for stage in plan_stages(start.shape[2:], evaluations, precision, coarse_to_fine):
         if stage.shrink != shrink:
             shrink = stage.shrink
-            here = objective if stage.shrink == 1 else objective.shrunk(1 / stage.shrink)
+            here = objective if stage.shrink == 1 else objective.shrunk(stage.shrink)
             image = fit(image, start.shape[2:], stage.shrink)
             method = Adam(learning_rate, box=BOX) if optimiser == "adam" else LBFGS(box=BOX)
         else:

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from styletutor.knobs import Knobs, LayerWeights, Weight, blend_shares, layer_shares
 from styletutor.losses import gram_matrix, relative_error, total_variation
+from styletutor.stages import fit
 from styletutor.structure import Structure
 from styletutor.vgg import VGG
 
@@ -149,14 +149,15 @@ class Objective:
         """The weighted terms, (B,) each: "content", "style" and "tv" where used, and "total"."""
         return sum_terms(self.parts(images))
 
-    def shrunk(self, factor: float) -> Objective:
-        """The same objective for a picture of `factor` times the size, its knobs shared with this.
+    def shrunk(self, shrink: int) -> Objective:
+        """The same objective for a picture `shrink` times smaller, its knobs shared with this.
 
         Content and style pictures are shrunk alike, so that strokes keep their size in the picture.
         """
         other = copy.copy(self)
-        other.content = None if self.content is None else resample(self.content, factor)
-        other.styles = tuple(resample(style, factor) for style in self.styles)
+        if self.content is not None:
+            other.content = fit(self.content, self.content.shape[2:], shrink)
+        other.styles = tuple(fit(style, style.shape[2:], shrink) for style in self.styles)
         other._capture(self.content_targets, self.style_targets)
         return other
 
@@ -208,12 +209,6 @@ def sum_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         term = name.split()[0]
         terms[term] = terms[term] + value if term in terms else value
     return {**terms, "total": sum(terms.values())}
-
-
-def resample(images: Tensor, factor: float) -> Tensor:
-    """Pictures (B, 3, H, W) of `factor` times the size, of at least one pixel, in [0, 1]."""
-    size = [max(1, round(side * factor)) for side in images.shape[2:]]
-    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _check_fit(features: Tensor, target: Tensor, layer: str) -> None:

@@ -14,8 +14,9 @@ from styletutor.recipes import STYLE_LAYERS
 from styletutor.vgg import VGG
 
 MEASURE = """
-import threading, psutil, torch
+import torch
 import styletutor as st
+from benchmarks.peak import peak_of
 from styletutor.descent import descend
 from styletutor.objective import Objective
 
@@ -26,18 +27,7 @@ def run(side):
     list(descend(Objective(vgg, **aims), x.flip(2), 4))
 
 run(64)  # what libraries set up once is not the descent's
-process, done = psutil.Process(), threading.Event()
-before = peak = process.memory_info().rss
-def watch():
-    global peak
-    while not done.wait(0.002):
-        peak = max(peak, process.memory_info().rss)
-watcher = threading.Thread(target=watch)
-watcher.start()
-run({side})
-done.set()
-watcher.join()
-print(peak - before)
+print(peak_of(lambda: run({side}), vgg.device))
 """
 
 
