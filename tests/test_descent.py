@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rivals import plain_loop
+from styletutor import descent
 from styletutor.descent import Step, Stop, descend, make_start
+from styletutor.lbfgs import LBFGS
 from styletutor.objective import Objective
-from styletutor.stages import choose_precision
+from styletutor.stages import choose_precision, fit
 from styletutor.transfer import reconstruct_content
 from styletutor.vgg import VGG
 
@@ -170,6 +172,35 @@ def test_fast_ends_in_full_precision_near_exact() -> None:
     assert steps[-1].best.dtype == torch.float32
     fast, slow = (sum(step.best_parts.values()).item() for step in (steps[-1], exact))
     assert fast < 1.1 * slow
+
+
+@pytest.mark.parametrize("changes", [{"precision": "fast"}, {"coarse_to_fine": True}])
+def test_a_stage_begins_with_the_best_picture_of_the_one_before(changes: dict) -> None:
+    photo = random_pictures(1, 128, 160, seed=1)
+    objective = make_objective(content=photo, styles=[photo.flip(3)])
+    # Steps so large that the last picture is not the best one.
+    how = {"optimiser": "adam", "learning_rate": 0.3} | changes
+    steps = list(descend(objective, random_pictures(1, 128, 160, seed=3), 20, **how))
+    first = 16 if "precision" in changes else 5
+    before, after = steps[first - 1], steps[first]
+    assert not torch.equal(before.image, before.best)
+    assert torch.equal(after.image, fit(before.best, (128, 160), 1))
+
+
+def test_losses_in_two_precisions_are_never_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their difference is rounding, no curvature; what was learnt before it serves on."""
+    seen = []
+
+    class Watched(LBFGS):
+        def step(self, *arguments: Tensor) -> Tensor:
+            if self.basis is not None:
+                seen.append((bool(self.fresh.all()), int(self.valid.sum())))
+            return super().step(*arguments)
+
+    monkeypatch.setattr(descent, "LBFGS", Watched)
+    list(descend(make_objective(), start(), 20, precision="fast"))
+    fresh = [n for n, (is_fresh, _) in enumerate(seen) if is_fresh]
+    assert len(fresh) == 1 and seen[fresh[0]][1] > 3
 
 
 def test_auto_is_what_suits_the_device() -> None:

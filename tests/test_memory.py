@@ -1,15 +1,20 @@
 """The forecast of memory against what a fresh process really takes, and what it is used for."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import random_pictures
+from torch.profiler import ProfilerActivity, profile
 
 import styletutor as st
 from styletutor import memory
+from styletutor.descent import descend
 from styletutor.memory import GIB, largest_side, predict
+from styletutor.objective import Objective
 from styletutor.recipes import STYLE_LAYERS
 from styletutor.vgg import VGG
 
@@ -39,6 +44,24 @@ def test_the_forecast_is_near_what_a_process_takes(side: int) -> None:
     vgg = st.load_vgg("pocket", device="cpu")
     forecast = predict(vgg, (side, side), ["relu4_2"], STYLE_LAYERS)
     assert forecast == pytest.approx(int(out.stdout), rel=0.35)
+
+
+def test_the_forecast_counts_what_pytorch_allocates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what a system's memory adds to it, and so much nearer."""
+    monkeypatch.setattr(memory, "HEAP", 0)
+    vgg = st.load_vgg("pocket", device="cpu")
+    photo = random_pictures(1, 200, 256)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as records:
+        aims = {"content_layers": "relu4_2", "style_layers": STYLE_LAYERS}
+        objective = Objective(vgg, content=photo, styles=[photo.flip(3)], **aims)
+        list(descend(objective, photo, 4))
+    records.export_chrome_trace(str(tmp_path / "trace.json"))
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    held = [e["args"]["Total Allocated"] for e in events if e.get("name") == "[memory]"]
+    forecast = predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS)
+    assert forecast == pytest.approx(max(held) - held[0], rel=0.15)
 
 
 def test_more_needs_more(tiny_vgg: VGG) -> None:
