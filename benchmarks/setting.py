@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import styletutor as st
-from styletutor.descent import descend, make_start
+from styletutor.descent import descend
+from styletutor.layers import FULL_WIDTH
 from styletutor.objective import Objective
 from styletutor.recipes import STYLE_LAYERS
-from styletutor.vgg import FULL_WIDTH, VGG
+from styletutor.starts import make_start
+from styletutor.vgg import VGG
 from styletutor.weights import default_device, untrained
 
 PAIRS = (

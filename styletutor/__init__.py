@@ -15,6 +15,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from styletutor.figures import figure_one
 from styletutor.images import resize_image, save_image
+from styletutor.layers import Layer, layer_table
 from styletutor.losses import (
     content_loss,
     gram_matrix,
@@ -23,12 +24,15 @@ from styletutor.losses import (
     total_variation,
 )
 from styletutor.objective import Objective
-from styletutor.recipes import Recipe, recipes
+from styletutor.recipe import Recipe
+from styletutor.recipes import recipes
+from styletutor.reconstruct import reconstruct_content, reconstruct_style
 from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.samples import load_image, sample_names
-from styletutor.transfer import reconstruct_content, reconstruct_style, transfer
-from styletutor.vgg import VGG, Layer, layer_table
+from styletutor.timelapse import Timelapse
+from styletutor.transfer import transfer
+from styletutor.vgg import VGG
 from styletutor.weights import load_vgg
 
 __all__ = [
@@ -38,6 +42,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Run",
+    "Timelapse",
     "content_loss",
     "figure_one",
     "gram_matrix",

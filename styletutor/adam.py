@@ -11,8 +11,11 @@ class Adam:
 
     Behind the same `step` and `restart` as `lbfgs.LBFGS`. `learning_rate` is in units of the
     variables. A gradient that is not finite counts as 0. With `box=(low, high)` every point is
-    brought into the box.
+    brought into the box. `decay=(factor, every)` multiplies the learning rate by `factor` after
+    every so many steps.
     """
+
+    STATE = ("first", "second", "steps")
 
     def __init__(
         self,
@@ -20,8 +23,10 @@ class Adam:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         box: tuple[float, float] | None = None,
+        decay: tuple[float, int] | None = None,
     ) -> None:
         self.learning_rate, self.betas, self.epsilon, self.box = learning_rate, betas, epsilon, box
+        self.decay = decay
         self.first: Tensor | None = None
 
     @torch.no_grad()
@@ -32,14 +37,16 @@ class Adam:
         """
         g = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
         if self.first is None:
-            self.first, self.second = torch.zeros_like(g), torch.zeros_like(g)
-            self.steps = g.new_zeros(1)
-            self.logarithms = torch.tensor(self.betas, dtype=torch.float64).log().to(g)
+            self._allocate(g)
         self.first.lerp_(g, 1 - self.betas[0])
         self.second.mul_(self.betas[1]).addcmul_(g, g, value=1 - self.betas[1])
         first, second = -torch.expm1(self.steps.add_(1) * self.logarithms)  # 1 - βᵗ
         size = (self.second / second).sqrt_().add_(self.epsilon)
-        x = x - self.learning_rate / first * self.first / size
+        rate = self.learning_rate / first
+        if self.decay is not None:
+            factor, every = self.decay
+            rate = rate * factor ** ((self.steps - 1) / every).floor()
+        x = x - rate * self.first / size
         return x if self.box is None else x.clamp_(*self.box)
 
     def restart(self, keep_curvature: bool = False) -> None:
@@ -48,6 +55,22 @@ class Adam:
             self.first.zero_()
             self.second.zero_()
             self.steps.zero_()
+
+    def state(self) -> dict[str, Tensor]:
+        """What a descent needs to go on from here: nothing before the first step."""
+        return {} if self.first is None else {name: getattr(self, name) for name in self.STATE}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave, on the device of its tensors."""
+        if state:
+            self._allocate(state["first"])
+            for name in self.STATE:
+                getattr(self, name).copy_(state[name])
+
+    def _allocate(self, like: Tensor) -> None:
+        self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
+        self.steps = like.new_zeros(1)
+        self.logarithms = torch.tensor(self.betas, dtype=torch.float64).log().to(like)
 
     def __repr__(self) -> str:
         return f"Adam({self.learning_rate}, box={self.box})"

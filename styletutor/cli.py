@@ -12,10 +12,12 @@ from typing import NoReturn
 import torch
 
 import styletutor as st
-from styletutor import commands
-from styletutor.descent import OPTIMISERS, STARTS
-from styletutor.recipes import STYLE_LAYERS
+from styletutor import commands, painting
+from styletutor.colours import COLOURS
+from styletutor.descent import OPTIMISERS
+from styletutor.recipe import STYLE_LAYERS
 from styletutor.stages import PRECISIONS
+from styletutor.starts import STARTS
 from styletutor.vgg import POOLINGS
 
 
@@ -76,9 +78,9 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run, parser=command)
         return command
 
-    _add_transfer(add("transfer", commands.transfer, "paint a picture in the manner of others"))
+    _add_transfer(add("transfer", painting.transfer, "paint a picture in the manner of others"))
     text = "rebuild a picture from what some layers keep of its content or style"
-    _add_reconstruct(add("reconstruct", commands.reconstruct, text))
+    _add_reconstruct(add("reconstruct", painting.reconstruct, text))
     layers = add(
         "layers", commands.layers, "print the table of layers, or draw a sheet of activations"
     )
@@ -104,9 +106,27 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     pictures = parser.add_argument_group("pictures")
     pictures.add_argument("--content", metavar="A", help="what to paint: a file or a sample")
     pictures.add_argument("--styles", nargs="+", metavar="B", help="in whose manner: one or more")
-    pictures.add_argument("--blend", nargs="+", type=float, metavar="W",
+    pictures.add_argument("--style-at", nargs="+", action="extend", metavar="LAYER=B",
+                          help="a style, or several, for each layer, in place of --styles"
+                          )  # fmt: skip
+    pictures.add_argument("--blend", "--style-blend-weights", nargs="+", type=float, metavar="W",
                           help="shares of the styles (default: equal)")  # fmt: skip
+    pictures.add_argument("--masks", nargs="+", metavar="M",
+                          help="where each style goes: a picture each, bright inside")  # fmt: skip
+    pictures.add_argument("--style-scales", "--style-scale", dest="style_scale", nargs="+",
+                          type=float, metavar="S",
+                          help="how many times as wide as the content the styles are made: larger "
+                          "strokes above 1")  # fmt: skip
+    pictures.add_argument("--colours", choices=COLOURS,
+                          help="of the style (default), of the content (only lightness is "
+                          "painted), or the style gets the content's before: match (mean and "
+                          "covariance) or histogram")  # fmt: skip
+    pictures.add_argument("--preserve-colors", action="store_true", help="as --colours content")
     _add_output(pictures)
+    pictures.add_argument("--width", type=int, metavar="N", help="make the content N pixels wide")
+    pictures.add_argument("--overwrite", action="store_true",
+                          help="replace an output that exists; only --recipe anishathalye asks for "
+                          "it, as its program does")  # fmt: skip
     look = parser.add_argument_group("look")
     look.add_argument("--recipe", metavar="NAME", help=f"set-up: {', '.join(st.recipes)}")
     look.add_argument("--content-layers", nargs="+", metavar="L",
@@ -114,7 +134,11 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     look.add_argument("--style-layers", nargs="+", metavar="L",
                       help="layers whose Gram matrices to match, likewise")  # fmt: skip
     look.add_argument("--content-weight", type=float, metavar="W")
+    look.add_argument("--content-weight-blend", type=float, metavar="W",
+                      help="content layers relu4_2 and relu5_2, weighted W and 1 - W")  # fmt: skip
     look.add_argument("--style-weight", type=float, metavar="W", help="more: further from A")
+    look.add_argument("--style-layer-weight-exp", type=float, metavar="E",
+                      help="each style layer counts E times as much as the one before")  # fmt: skip
     _add_descent(parser, look)
 
 
@@ -138,23 +162,51 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_descent(parser: argparse.ArgumentParser, look: argparse._ArgumentGroup) -> None:
+    transfer = parser.get_default("run") is painting.transfer
     look.add_argument("--tv-weight", type=float, metavar="W", help="total variation: smoothness")
-    look.add_argument("--start", metavar="S", help=f"{' or '.join(STARTS)}, or a picture")
+    look.add_argument("--start", "--initial", metavar="S",
+                      help=f"{' or '.join(STARTS)}, or a picture")  # fmt: skip
+    if transfer:
+        look.add_argument("--noise-blend", "--initial-noiseblend", type=float, metavar="W",
+                          help="share of noise in the start")  # fmt: skip
     descent = parser.add_argument_group("descent")
-    descent.add_argument("--evaluations", type=int, metavar="N", help="forward and backward passes")
+    descent.add_argument("--evaluations", "--iterations", type=int, metavar="N",
+                         help="forward and backward passes")  # fmt: skip
     descent.add_argument("--optimiser", choices=OPTIMISERS)
-    descent.add_argument("--learning-rate", type=float, metavar="R", help="for adam only")
+    descent.add_argument("--learning-rate", type=float, metavar="R",
+                         help="for adam only, in the recipe's units of pixels")  # fmt: skip
+    for option in ("--beta1", "--beta2", "--epsilon") if transfer else ():
+        descent.add_argument(option, type=float, metavar="X", help="for adam only")
     descent.add_argument("--seed", type=int, metavar="N", help="of the noise")
     descent.add_argument("--precision", choices=PRECISIONS, help="fast: mostly in bfloat16")
     descent.add_argument("--coarse-to-fine", action=argparse.BooleanOptionalAction,
                          help="begin with a small picture (default: large ones from noise do)"
                          )  # fmt: skip
+    _add_watching(parser.add_argument_group("on the way"))
     _add_network(parser)
+
+
+def _add_watching(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--checkpoint", metavar="RUN",
+                       help="keep a file to go on from after a stop or a kill")  # fmt: skip
+    group.add_argument("--resume", metavar="RUN", help="go on from it, with the same settings")
+    group.add_argument("--timelapse", metavar="FILM", help="save a film: .gif, .webp or .mp4")
+    group.add_argument("--frames", type=int, metavar="N", help="of the film (default: 40)")
+    group.add_argument("--print-iterations", type=int, metavar="N", help="print losses so often")
+    group.add_argument("--checkpoint-iterations", type=int, metavar="N",
+                       help="save --checkpoint-output, or --checkpoint, so often")  # fmt: skip
+    group.add_argument("--checkpoint-output", metavar="OUT%s",
+                       help="save the picture so far, with its number in place of %%s"
+                       )  # fmt: skip
+    group.add_argument("--progress-write", action="store_true",
+                       help="write the losses to progress.txt beside the output")  # fmt: skip
+    group.add_argument("--progress-plot", action="store_true",
+                       help="draw them to progress.png beside the output")  # fmt: skip
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
-    network.add_argument("--weights", metavar="NAME|FILE",
+    network.add_argument("--weights", "--network", metavar="NAME|FILE",
                          help="auto (default), pocket, random, vgg19 or a weight file")  # fmt: skip
     network.add_argument("--pooling", choices=POOLINGS, help="default: as it was trained")
     network.add_argument("--device", metavar="D", help="cpu, cuda or mps (default: the fastest)")

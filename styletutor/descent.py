@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,7 +19,6 @@ from styletutor.vgg import check_images
 
 BOX = (0.0, 1.0)
 OPTIMISERS = ("lbfgs", "adam")
-STARTS = ("content", "noise")
 
 
 class Stop(Exception):
@@ -42,6 +42,18 @@ class Step:
     best: Tensor
     best_parts: dict[str, Tensor]
     objective: Objective
+    engine: weakref.ref[Engine] = field(repr=False)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the descent stands on, to be given to `descend(…, state=…)`; on the CPU.
+
+        Ask for it before the next step; a knob that was turned since counts, too.
+        """
+        engine = self.engine()
+        if engine is None:
+            raise RuntimeError("the descent has gone on; ask a step for its state before the next")
+        values = {name: t.detach().cpu().contiguous() for name, t in engine.state().items()}
+        return {**values, "evaluation": torch.tensor(self.evaluation)}
 
     @property
     def losses(self) -> dict[str, float]:
@@ -53,27 +65,6 @@ class Step:
         return f"Step({self.evaluation}/{self.evaluations}: {losses})"
 
 
-def make_start(start: str | Tensor, like: Tensor, seed: int = 0) -> Tensor:
-    """The picture to begin with: "content" (a copy of `like`), "noise" or any picture.
-
-    Noise is Gaussian about grey (mean ½, deviation ⅒), drawn on the CPU so that a seed means the
-    same on every device. The result has the shape and device of `like` (B, 3, H, W).
-    """
-    if isinstance(start, Tensor):
-        check_images(start)
-        if start.shape[1:] != like.shape[1:]:
-            size, wanted = (f"{t.shape[3]}×{t.shape[2]}" for t in (start, like))
-            raise ValueError(f"the start is {size} pixels but the result {wanted}; resize it first")
-        return start.to(like).expand_as(like).clamp(*BOX)
-    if start == "content":
-        return like.clamp(*BOX)
-    if start == "noise":
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(like.shape, generator=generator)
-        return (0.5 + 0.1 * noise).clamp(*BOX).to(like)
-    raise ValueError(f"unknown start {start!r}; choose {' or '.join(STARTS)}, or give a picture")
-
-
 def descend(
     objective: Objective,
     start: Tensor,
@@ -81,16 +72,22 @@ def descend(
     *,
     optimiser: str = "lbfgs",
     learning_rate: float = 0.02,
+    betas: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
+    decay: tuple[float, int] | None = None,
+    clamp: bool = True,
     precision: str = "exact",
     coarse_to_fine: bool = False,
+    state: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Step]:
     """Yield one `Step` per evaluation (one forward and backward pass), the start's first.
 
     `start` is (B, 3, H, W) in [0, 1] on the network's device: B pictures that are moved
-    independently of one another and kept in [0, 1]. `optimiser` is "lbfgs" (needs no learning
-    rate) or "adam" (`learning_rate` is the step in units of the pixels' range). Nothing is read
-    back from the device except the first loss. Weights that were changed after a step count from
-    the next evaluation on, where the optimiser starts afresh; the picture never stands still.
+    independently of one another and kept in [0, 1], unless `clamp` is False. `optimiser` is "lbfgs"
+    (needs no learning rate) or "adam" (`learning_rate` is the step in units of the pixels' range;
+    `betas`, `epsilon` and `decay` are explained at `adam.Adam`). Nothing is read back from the
+    device except the first loss. Weights that were changed after a step count from the next
+    evaluation on, where the optimiser starts afresh; the picture never stands still.
 
     `precision` is "exact" (float32 throughout, no TF32) or "fast": features and the network's
     weights in bfloat16, Gram matrices, losses and optimiser in float32, and the last fifth of the
@@ -105,19 +102,29 @@ def descend(
     coarse size, the rest to the full one. All pictures of the objective shrink alike, so that
     strokes keep their size in the picture. `Step.image` is then smaller at first.
 
+    With the `state` of a step, `Step.state()`, and otherwise the same arguments it goes on from
+    that step, which comes first, without another look at it; on a CPU to the same bits.
+
     Raises ValueError for bad settings, or if the loss of the start is not a finite number.
     """
-    check_settings(evaluations, optimiser, learning_rate, precision=precision)
+    check_settings(evaluations, optimiser, learning_rate, betas, epsilon, precision=precision)
     check_images(start)
     networks = {"exact": objective.vgg}
-    image, done, shrink, engine = start.detach(), 0, None, None
+    image, done, shrink, box = start.detach(), 0, None, BOX if clamp else None
+    resumed = 0 if state is None else int(state["evaluation"])
     precision = choose_precision(precision, start.device)
     for stage in plan_stages(start.shape[2:], evaluations, precision, coarse_to_fine):
+        if done + stage.evaluations < resumed:
+            done += stage.evaluations
+            continue
         if stage.shrink != shrink:
             shrink = stage.shrink
             here = objective if stage.shrink == 1 else objective.shrunk(stage.shrink)
             image = fit(image, start.shape[2:], stage.shrink)
-            method = Adam(learning_rate, box=BOX) if optimiser == "adam" else LBFGS(box=BOX)
+            if optimiser == "adam":
+                method = Adam(learning_rate, betas, epsilon, box, decay)
+            else:
+                method = LBFGS(box=box)
         else:
             method.restart(keep_curvature=True)
         if stage.precision == "fast" and "fast" not in networks:
@@ -126,11 +133,15 @@ def descend(
             engine = None  # nothing fast comes after it, so its memory is free
             del networks["fast"]
             give_back()
-        engine = Engine(here, networks[stage.precision], method, image)
+        on_device = None
+        if done < resumed:
+            on_device = {name: value.to(start.device) for name, value in state.items()}
+        engine = Engine(here, networks[stage.precision], method, image, on_device)
         if done == 0 and not torch.isfinite(engine.point.losses).all():
             raise ValueError("the loss of the start is not finite; check the pictures and weights")
-        for evaluation in range(done + 1, done + stage.evaluations + 1):
-            if evaluation > done + 1:
+        first = max(done + 1, resumed)
+        for evaluation in range(first, done + stage.evaluations + 1):
+            if evaluation > first:
                 engine.advance()
             point, parts = engine.snapshot(), engine.parts
             step = Step(
@@ -141,6 +152,7 @@ def descend(
                 point.best,
                 dict(zip(parts, point.best_losses, strict=True)),
                 here,
+                weakref.ref(engine),
             )
             yield step
         done, image = done + stage.evaluations, step.best
@@ -150,6 +162,8 @@ def check_settings(
     evaluations: int,
     optimiser: str,
     learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
     seed: int = 0,
     precision: str = "exact",
 ) -> None:
@@ -160,6 +174,10 @@ def check_settings(
         raise ValueError(f"unknown optimiser {optimiser!r}; choose {' or '.join(OPTIMISERS)}")
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate={learning_rate}; it must be a finite number above 0")
+    if not (len(betas) == 2 and all(0 <= beta < 1 for beta in betas)):
+        raise ValueError(f"betas={tuple(betas)}; they must be two numbers of at least 0, below 1")
+    if not 0 < epsilon < float("inf"):
+        raise ValueError(f"epsilon={epsilon}; it must be a finite number above 0")
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; choose {' or '.join(PRECISIONS)}")
     if not isinstance(seed, int) or abs(seed) >= 2**63:

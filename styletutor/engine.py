@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
@@ -49,12 +49,24 @@ class Engine:
     """
 
     def __init__(
-        self, objective: Objective, network: VGG, optimiser: LBFGS | Adam, image: Tensor
+        self,
+        objective: Objective,
+        network: VGG,
+        optimiser: LBFGS | Adam,
+        image: Tensor,
+        state: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """Begin at `image`, or go on from a `state` without another look at it."""
         self.objective, self.network, self.optimiser = objective, network, optimiser
+        image = image if state is None else state["point.image"]
         self.recordable, self.graph, self._running = image.is_cuda, None, None
         self.structure: Structure | None = None
         self._prepare(len(image))
+        if state is not None:
+            optimiser.load_state({n[10:]: t for n, t in state.items() if n[:10] == "optimiser."})
+            self.point = Point(*(state[f"point.{field.name}"] for field in fields(Point)))
+            self.version = -1 if state["turned"] else self.version
+            return
         with full_float32(image.device):
             losses, gradient = self._evaluate(image)
         self.point = Point(image, losses, gradient, image, losses)
@@ -84,6 +96,13 @@ class Engine:
             return self.point
         self._keep_pace()
         return self.point.clone()
+
+    def state(self) -> dict[str, Tensor]:
+        """Where it stands, to go on from: tensors that change with the next step."""
+        values = {f"point.{f.name}": getattr(self.point, f.name) for f in fields(Point)}
+        values |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
+        turned = torch.tensor(self.version != self.objective.version)
+        return {**values, "turned": turned}
 
     def _prepare(self, batch: int) -> None:
         """Bring the knobs to the device; with other parts in use an old recording is void."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from styletutor.descent import make_start
 from styletutor.inputs import Picture, ready, source, to_picture
 from styletutor.memory import ensure_fit
 from styletutor.objective import Objective
-from styletutor.result import OnStep, Result, run_descent
+from styletutor.result import Result
+from styletutor.solve import OnStep, run_descent
 from styletutor.stages import choose_coarse, choose_precision
+from styletutor.starts import make_start
 from styletutor.vgg import VGG
 
 BLOCKS = range(1, 6)
@@ -39,9 +40,9 @@ def figure_one(
     style ones from the same. Each picture goes only as deep into the network as it needs. The
     arguments, the result and the errors are otherwise those of `reconstruct_content`.
     """
-    settings: dict[str, Any] = {"seed": seed, "evaluations": evaluations, "precision": precision}
-    settings |= {"optimiser": "lbfgs", "learning_rate": 0.02}
-    vgg = ready(vgg, settings)
+    how: dict[str, Any] = {"evaluations": evaluations, "precision": precision}
+    how |= {"optimiser": "lbfgs", "learning_rate": 0.02}
+    vgg = ready(vgg, seed, how)
     target, art = to_picture(photo, vgg, size), to_picture(style, vgg, size)
     each, none = torch.eye(len(BLOCKS)), torch.zeros(len(BLOCKS), len(BLOCKS))
     alone, nested = torch.cat([each, none]), torch.cat([none, torch.ones_like(none).tril()])
@@ -52,14 +53,13 @@ def figure_one(
         content_layers=dict(zip(CONTENT_LAYERS, alone.T.tolist(), strict=True)),
         style_layers=dict(zip(STYLE_LAYERS, nested.T.tolist(), strict=True)),
     )
-    settings["precision"] = choose_precision(precision, vgg.device)
-    how = {"batch": objective.structure(len(alone)).layers, "precision": settings["precision"]}
-    ensure_fit(vgg, target.shape[2:], CONTENT_LAYERS, STYLE_LAYERS, **how)
+    how["precision"] = choose_precision(precision, vgg.device)
+    how["coarse_to_fine"] = choose_coarse(None, "noise", target.shape[2:])
+    batch = objective.structure(len(alone)).layers
+    needs = {"batch": batch, "precision": how["precision"]}
+    ensure_fit(vgg, target.shape[2:], CONTENT_LAYERS, STYLE_LAYERS, **needs)
     noise = make_start("noise", target, seed)
     start = noise.repeat(len(alone), 1, 1, 1)
     named = {"image": source(photo), "style": source(style), "size": size, "start": "noise"}
-    coarse = choose_coarse(None, "noise", target.shape[2:])
-    about = {"coarse_to_fine": coarse, "weights": vgg.source, "pooling": vgg.pooling}
-    return run_descent(
-        "figure one", objective, start, {**named, **settings, **about}, on_step, progress
-    )
+    settings = {**named, "seed": seed, **how, "weights": vgg.source, "pooling": vgg.pooling}
+    return run_descent("figure one", objective, start, settings, how, on_step, progress)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styletutor.descent import check_settings
@@ -18,12 +20,14 @@ from styletutor.vgg import VGG, check_images
 from styletutor.weights import load_vgg
 
 Picture = Tensor | str | Path
+Side = tuple[str, int] | None  # "long", "short" or "height", and how many pixels it has
 
 
-def ready(vgg: VGG | None, descent: Mapping[str, Any]) -> VGG:
+def ready(vgg: VGG | None, seed: int, how: Mapping[str, Any]) -> VGG:
     """The network to use, after a look at the settings, which is quicker than loading it."""
-    unchecked = ("start", "coarse_to_fine")
-    check_settings(**{name: value for name, value in descent.items() if name not in unchecked})
+    unchecked = ("coarse_to_fine", "clamp", "decay")
+    checked = {name: value for name, value in how.items() if name not in unchecked}
+    check_settings(**checked, seed=seed)
     return load_vgg("auto") if vgg is None else vgg
 
 
@@ -32,13 +36,13 @@ def check_fit(
     picture: Tensor,
     content_layers: LayerWeights,
     style_layers: LayerWeights,
-    descent: Mapping[str, Any],
+    how: Mapping[str, Any],
 ) -> None:
     """Raise ValueError if a descent on (B, 3, H, W) pictures needs more memory than is free."""
     names = [list(layer_shares(layers)) for layers in (content_layers, style_layers)]
-    how = {"batch": len(picture), "optimiser": descent["optimiser"]}
-    how["precision"] = choose_precision(descent["precision"], vgg.device)
-    ensure_fit(vgg, picture.shape[2:], *names, **how)
+    needs = {"batch": len(picture), "optimiser": how["optimiser"]}
+    needs["precision"] = choose_precision(how["precision"], vgg.device)
+    ensure_fit(vgg, picture.shape[2:], *names, **needs)
 
 
 def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
@@ -54,6 +58,62 @@ def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
     return picture.to(vgg.device, vgg.mean.dtype)
 
 
+def scale_content(
+    content: Picture, vgg: VGG, size: int | None, width: int | None, side: Side
+) -> Tensor:
+    """The content with the long side `size`, or `width` pixels wide, or as a recipe says."""
+    if width is None:
+        return to_picture(content, vgg, size) if size else _by_side(content, vgg, side)
+    if size is not None:
+        raise ValueError(f"size={size} and width={width} are both given; give one of them")
+    return _to_width(to_picture(content, vgg, None), width, f"width={width}")
+
+
+def scale_style(
+    style: Picture, vgg: VGG, size: int | None, side: Side, scale: float | None, width: int
+) -> Tensor:
+    """The style as `scale_content` does it, or `scale` times `width` pixels wide."""
+    if scale is None:
+        return to_picture(style, vgg, size) if size else _by_side(style, vgg, side)
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"style_scale={scale}; it must be a finite number above 0")
+    picture = to_picture(style, vgg, None)
+    return _to_width(picture, max(1, round(scale * width)), f"style_scale={scale}")
+
+
+def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
+    """A mask as (h, w) in [0, 1] of `size`: a picture's brightness, or an array (h, w)."""
+    if isinstance(mask, str | Path):
+        values = load_image(mask).mean(1, keepdim=True)
+    else:
+        values = torch.as_tensor(mask).detach().float()
+        if values.ndim != 2 or not values.numel():
+            raise ValueError(f"a mask has shape {tuple(values.shape)}, expected (height, width)")
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError("a mask has values outside [0, 1]; 1 is inside the region")
+        values = values[None, None]
+    if tuple(values.shape[2:]) != tuple(size):
+        values = F.interpolate(values, tuple(size), mode="area")
+    return values[0, 0]
+
+
+def _by_side(picture: Picture, vgg: VGG, side: Side) -> Tensor:
+    picture = to_picture(picture, vgg, None)
+    if side is None:
+        return picture
+    height, width = picture.shape[2:]
+    which, pixels = side
+    given = {"long": max(height, width), "short": min(height, width), "height": height}[which]
+    return resize_image(picture, max(1, round(pixels * max(height, width) / given)))
+
+
+def _to_width(picture: Tensor, width: int, what: str) -> Tensor:
+    height, before = picture.shape[2:]
+    if width < 1:
+        raise ValueError(f"{what} makes no picture; it must be at least 1 pixel wide")
+    return resize_image(picture, max(1, round(width * max(height, before) / before)), enlarge=True)
+
+
 def plain(value: Any) -> Any:
     """Layers, weights and blends as JSON knows them: str, float, list or dict."""
     if value is None or isinstance(value, str):
@@ -66,7 +126,7 @@ def plain(value: Any) -> Any:
 
 
 def source(picture: Picture) -> str:
-    """How a report names a picture: as it was given, or by its pixels."""
-    if isinstance(picture, Tensor):
-        return f"tensor with sha256 {pixels_sha256(picture)}"
-    return str(picture)
+    """How a report names a picture or a mask: as it was given, or by its pixels."""
+    if isinstance(picture, str | Path):
+        return str(picture)
+    return f"tensor with sha256 {pixels_sha256(torch.as_tensor(picture))}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 Weight = float | Sequence[float]  # one for all pictures of a batch, or one for each
 LayerWeights = Mapping[str, Weight] | Iterable[str] | str
+Blend = Mapping[str, Sequence[float]] | Sequence[float] | None
 
 
 class Knobs:
@@ -59,8 +60,8 @@ class Knobs:
         return [all(weights) for weights in zip(*columns, strict=True)]
 
 
-def layer_shares(layers: LayerWeights) -> dict[str, Weight]:
-    """Layer names or a mapping name → weight, as shares that sum to 1.
+def layer_shares(layers: LayerWeights, average: bool = True) -> dict[str, Weight]:
+    """Layer names or a mapping name → weight, as shares that sum to 1; as given if not `average`.
 
     With a sequence of weights per layer, one for each picture of a batch, the shares of each
     picture sum to 1, or are all 0 where it uses none of the layers. Raises ValueError for a
@@ -70,7 +71,8 @@ def layer_shares(layers: LayerWeights) -> dict[str, Weight]:
         layers = [layers]
     weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     if not any(isinstance(weight, Sequence) for weight in weights.values()):
-        return dict(zip(weights, shares(weights.values(), "layer weights"), strict=True))
+        scaled = shares(weights.values(), "layer weights")
+        return dict(zip(weights, scaled if average else map(float, weights.values()), strict=True))
     lengths = {len(w) if isinstance(w, Sequence) else 0 for w in weights.values()}
     if len(lengths) != 1:
         raise ValueError("layer weights must be all numbers, or all sequences of one length")
@@ -83,14 +85,23 @@ def layer_shares(layers: LayerWeights) -> dict[str, Weight]:
     return dict(zip(weights, map(list, zip(*columns, strict=True)), strict=True))
 
 
-def blend_shares(blend: Sequence[float] | None, styles: int) -> list[float]:
-    """Shares of the style pictures that sum to 1; equal ones if `blend` is None."""
-    blend = [1.0] * styles if blend is None else list(blend)
-    if len(blend) != styles:
-        raise ValueError(
-            f"{len(blend)} blend weights for {styles} style picture(s); give one for each"
-        )
-    return shares(blend, "blend weights")
+def blend_shares(blend: Blend, styles: int, layers: Sequence[str]) -> dict[str, list[float]]:
+    """For each layer the shares of the style pictures, which sum to 1; equal ones if None."""
+    each = blend if isinstance(blend, Mapping) else dict.fromkeys(layers, blend)
+    missing = [layer for layer in layers if layer not in each]
+    strange = [layer for layer in each if layer not in layers]
+    if missing or strange:
+        what = f"is silent about {missing[0]}" if missing else f"names {strange[0]}"
+        raise ValueError(f"the blend {what}; its layers must be the style layers")
+    scaled = {}
+    for layer in layers:
+        values = [1.0] * styles if each[layer] is None else list(each[layer])
+        if len(values) != styles:
+            raise ValueError(
+                f"{len(values)} blend weights for {styles} style picture(s); give one for each"
+            )
+        scaled[layer] = shares(values, "blend weights")
+    return scaled
 
 
 def shares(values: Iterable[float], what: str) -> list[float]:

@@ -38,6 +38,11 @@ class LBFGS:
     quarter as long, which may grow again. The other pictures go on undisturbed.
     """
 
+    STATE = (
+        "basis", "valid", "sy", "yy", "slot", "gamma", "trust", "noise", "fresh", "curved",
+        "x", "f", "g", "free",
+    )  # fmt: skip
+
     def __init__(
         self,
         history: int = 8,
@@ -74,6 +79,18 @@ class LBFGS:
                 self.valid.zero_()
                 self.curved.zero_()
                 self.trust.fill_(1)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a descent needs to go on from here: nothing before the first step."""
+        return {} if self.basis is None else {name: getattr(self, name) for name in self.STATE}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave, on the device of its tensors."""
+        if state:
+            self._allocate(state["x"], state["f"])
+            for name in self.STATE:
+                getattr(self, name).copy_(state[name])
 
     def _allocate(self, x: Tensor, f: Tensor) -> None:
         batch, size = x.shape

@@ -8,26 +8,35 @@ matrix, P the content's, G = F Fᵀ the picture's Gram matrix and A the style's.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+VARIATIONS = ("mean-squares", "sum-absolute", "mean-absolute", "half-sum-squares", "nine-point")
 NORMALISATIONS = ("chw", "hw", "none")
 SLAB, MANY_SLABS = 1024, 16
 
 
-def gram_matrix(features: Tensor, normalise: str = "chw") -> Tensor:
+def gram_matrix(features: Tensor, normalise: str = "chw", weights: Tensor | None = None) -> Tensor:
     """Gram matrix of each picture: which features occur together, wherever they are (Eq. 3).
 
     `features` is (B, C, H, W); the result (B, C, C) is G_ij = Σ_k F_ik F_jk, summed over the
     positions k and divided by C·H·W (`normalise="chw"`), by H·W ("hw", the mean over positions)
     or by nothing ("none", the paper's Eq. 3). Symmetric and positive semi-definite; the pictures
-    of a batch are never mixed. For bfloat16 features it is float32. Raises ValueError for another
-    shape or normalisation.
+    of a batch are never mixed. For bfloat16 features it is float32.
+
+    With `weights` w ≥ 0, (1 or B, 1, H, W), position k counts w_k times, in the sum and in H·W:
+    the guided Gram matrix of Gatys et al., "Controlling Perceptual Factors in Neural Style
+    Transfer" (CVPR 2017), Eq. 3, whose guidance channel is √w. Raises ValueError for another shape
+    or normalisation.
     """
     if features.ndim != 4:
         raise ValueError(f"expected features of shape (B, C, H, W), got {tuple(features.shape)}")
     if normalise not in NORMALISATIONS:
         raise ValueError(f"normalise={normalise!r} is unknown; choose one of {NORMALISATIONS}")
     channels, positions = features.shape[1], features.shape[2] * features.shape[3]
+    if weights is not None:
+        features = features * weights.sqrt().to(features.dtype)
+        positions = weights.flatten(1).sum(1).view(-1, 1, 1)
     divisor = {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
     return _Gram.apply(features) / divisor
 
@@ -77,9 +86,14 @@ def _sum_of_slabs(rows: Tensor) -> Tensor:
     return gram + rest.mT @ rest
 
 
+def squared_error(value: Tensor, target: Tensor) -> Tensor:
+    """Σ (value - target)², per picture: (B, …) twice (the target may have B = 1) → (B,)."""
+    return (value - target).square().flatten(1).sum(1)
+
+
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
     """½ Σ (F - P)², the paper's Eq. 1. (B, C, H, W) twice (the target may have B = 1) → (B,)."""
-    return 0.5 * (features - target).square().flatten(1).sum(1)
+    return 0.5 * squared_error(features, target)
 
 
 def style_loss(gram: Tensor, target: Tensor) -> Tensor:
@@ -88,7 +102,7 @@ def style_loss(gram: Tensor, target: Tensor) -> Tensor:
     Takes Gram matrices (B, C, C) that `gram_matrix` has already divided by C·H·W = N·M, which
     also lets the style picture have a size of its own (its A is divided by its own N·M).
     """
-    return 0.25 * (gram - target).square().flatten(1).sum(1)
+    return 0.25 * squared_error(gram, target)
 
 
 def relative_error(value: Tensor, target: Tensor) -> Tensor:
@@ -100,17 +114,46 @@ def relative_error(value: Tensor, target: Tensor) -> Tensor:
     """
     squares = target.square().flatten(1).sum(1)
     squares = torch.where(squares > 0, squares, torch.ones_like(squares))
-    return (value - target).square().flatten(1).sum(1) / squares
+    return squared_error(value, target) / squares
 
 
-def total_variation(images: Tensor) -> Tensor:
-    """How rough each picture is: mean of dy² plus mean of dx² over neighbouring pixels → (B,).
+def total_variation(images: Tensor, kind: str = "mean-squares") -> Tensor:
+    """How rough each picture (B, C, H, W) is, from differences of neighbouring pixels → (B,).
 
-    The squared form (β = 2) of the total variation in Mahendran & Vedaldi, "Understanding Deep
-    Image Representations by Inverting Them" (CVPR 2015), as a mean so that it does not grow with
-    the size. Zero for a flat picture, 2 for a checkerboard of single pixels 0 and 1.
+    dx and dy go over all pairs of neighbours in a row and in a column. `kind` is
+    - "mean-squares": mean dy² + mean dx², which does not grow with the size: the squared form
+      (β = 2) of Mahendran & Vedaldi, "Understanding Deep Image Representations by Inverting Them"
+      (CVPR 2015). Zero for a flat picture, 2 for a checkerboard of single pixels 0 and 1;
+    - "sum-absolute": Σ|dy| + Σ|dx|, as Rudin, Osher & Fatemi (1992) summed over axes;
+    - "mean-absolute": (mean |dy| + mean |dx|) / 2, of d2l.ai;
+    - "half-sum-squares": ½ Σ (dy² + dx²), without the dy of the last column and the dx of the last
+      row: what jcjohnson's neural-style is the gradient of;
+    - "nine-point": neighbours in a row and a column and, with a quarter of the weight, diagonal
+      ones, over a picture whose edge is repeated: mean squares, of crowsonkb's style-transfer.
+
+    Raises ValueError for another kind.
     """
-    rows = (images[:, :, 1:] - images[:, :, :-1]).square().flatten(1)
-    columns = (images[:, :, :, 1:] - images[:, :, :, :-1]).square().flatten(1)
-    zero = images.new_zeros(len(images))
-    return sum((d.mean(1) for d in (rows, columns) if d.shape[1]), zero)
+    if kind not in VARIATIONS:
+        raise ValueError(f"unknown variation {kind!r}; choose one of {', '.join(VARIATIONS)}")
+    rows, columns = images.diff(dim=2), images.diff(dim=3)
+    if kind == "mean-squares":
+        return _mean(rows.square()) + _mean(columns.square())
+    if kind == "sum-absolute":
+        return rows.abs().flatten(1).sum(1) + columns.abs().flatten(1).sum(1)
+    if kind == "mean-absolute":
+        return 0.5 * (_mean(rows.abs()) + _mean(columns.abs()))
+    if kind == "half-sum-squares":
+        inner = rows[:, :, :, :-1].square() + columns[:, :, :-1].square()
+        return 0.5 * inner.flatten(1).sum(1)
+    padded = F.pad(images, (1, 1, 1, 1), "replicate")
+    straight = padded[:, :, 1:-1, 1:].diff(dim=3), padded[:, :, 1:, 1:-1].diff(dim=2)
+    diagonal = padded[:, :, 1:, 1:] - padded[:, :, :-1, :-1]
+    other = padded[:, :, 1:, :-1] - padded[:, :, :-1, 1:]
+    sides = sum(_mean(d.square()) for d in straight) / 3
+    return 2 * (sides + (_mean(diagonal.square()) + _mean(other.square())) / 12)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean of each picture's values, (B,); 0 where there are none."""
+    values = values.flatten(1)
+    return values.mean(1) if values.shape[1] else values.sum(1)

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 import psutil
 import torch
 
+from styletutor.layers import Layer
 from styletutor.lbfgs import LBFGS
-from styletutor.vgg import VGG, Layer
+from styletutor.vgg import VGG
 
 GIB = 2**30
 FLOAT, INDEX = 4, 8  # bytes

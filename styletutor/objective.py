@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from styletutor.knobs import Knobs, LayerWeights, Weight, blend_shares, layer_shares
-from styletutor.losses import gram_matrix, relative_error, total_variation
+from styletutor.knobs import Blend, Knobs, LayerWeights, Weight, blend_shares, layer_shares
+from styletutor.losses import total_variation
 from styletutor.stages import fit
 from styletutor.structure import Structure
+from styletutor.targets import Targets, check_masks
+from styletutor.units import SHARES, Units
 from styletutor.vgg import VGG
 
 TERMS = ("content", "style", "tv")
-Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective:
     """α · content + β · style + γ · total variation, for each picture of a batch by itself.
 
-    content is Σ_l w_l · distance(F_l, P_l) and style Σ_l w_l · distance(G_l, A_l) (Gatys et al.
-    2016, Eqs. 1, 4, 5 and 7); the `distance` is by default `losses.relative_error`, a share of the
-    target, and may be any function such as `losses.content_loss` and `losses.style_loss` (the
-    paper's). Layers are given as names (equal weights) or as a mapping name → weight; the weights
-    of a term are scaled to sum to 1.
+    content is Σ_l w_l u_l Σ (F_l - P_l)² and style Σ_l w_l u_l Σ (G_l - A_l)² (Gatys et al. 2016,
+    Eqs. 1, 4, 5 and 7), where the `units` say what the factors u_l are and whether the weights w_l
+    of a term are scaled to sum to 1. By default they are, and each loss is a share of its target's
+    own sum of squares, as `losses.relative_error`. Layers are given as names (equal weights) or as
+    a mapping name → weight.
 
-    `content` is (1 or B, 3, H, W); `styles` are pictures (1 or B, 3, h, w) of any size, mixed by
-    `blend` (shares, scaled to sum to 1; equal if not given): the target is the blend of their Gram
-    matrices. With the paper's distance that has the gradient of the blended losses; with shares of
-    the target it is a choice of its own, in which the style of stronger contrast counts for more.
+    `content` is (1 or B, 3, H, W); `styles` are pictures (1 or B, 3, h, w) of any size. They are
+    mixed by `blend`: shares, scaled to sum to 1 (equal if not given), or a mapping layer → shares.
+    The target is the blend of their Gram matrices. In units that do not depend on the target that
+    has the gradient of the blended losses; with shares of the target it is a choice of its own, in
+    which the style of stronger contrast counts for more.
+
+    With `masks`, one (h, w) in [0, 1] for each style, each style is for its own region only: the
+    guided Gram matrices of Gatys et al. (2017). Edges may be soft. A region counts by its area, and
+    more or less where its share of the blend is more or less than an equal one.
+
     Pictures must be on the network's device. Targets are captured once, without a graph; nothing
     else is kept.
 
@@ -40,7 +47,7 @@ class Objective:
     tensor([1.0021])
 
     Raises ValueError for an unknown layer, a negative or non-finite weight, layers without a
-    picture, or as many blend weights as there are not styles.
+    picture, as many blend weights or masks as there are not styles, or an empty mask.
     """
 
     def __init__(
@@ -54,21 +61,23 @@ class Objective:
         content_weight: float = 1.0,
         style_weight: float = 1.0,
         tv_weight: float = 0.0,
-        blend: Sequence[float] | None = None,
-        content_distance: Distance = relative_error,
-        style_distance: Distance = relative_error,
+        blend: Blend = None,
+        masks: Sequence[Tensor] | None = None,
+        units: Units = SHARES,
     ) -> None:
-        self.vgg, self.knobs = vgg, Knobs(vgg.device)
-        self.content_distance, self.style_distance = content_distance, style_distance
-        content_shares = layer_shares(content_layers if content is not None else ())
-        style_shares = layer_shares(style_layers if len(styles) else ())
+        self.vgg, self.units, self.knobs = vgg, units, Knobs(vgg.device)
+        content_shares = layer_shares(content_layers if content is not None else (), units.average)
+        style_shares = layer_shares(style_layers if len(styles) else (), units.average)
         if not content_shares and not style_shares:
             raise ValueError("nothing to aim at: give a picture and at least one layer for it")
+        scale = torch.tensor(units.pixel_scale, device=vgg.device)
+        self._pixel_scale = scale.expand(3).view(3, 1, 1)
         self.layers = tuple(dict.fromkeys((*content_shares, *style_shares)))
         self.content = None if content is None else content.detach()
         self.styles = tuple(style.detach() for style in styles)
-        self._blend = blend_shares(blend, len(styles))
-        self._capture(content_shares, style_shares)
+        self.masks = None if masks is None else check_masks(masks, len(styles))
+        self._blend = blend_shares(blend, len(styles), tuple(style_shares))
+        self._capture(tuple(content_shares), tuple(style_shares))
         for name, value in zip(TERMS, (content_weight, style_weight, tv_weight), strict=True):
             self.set_weight(name, value)
         for term, shares in (("content", content_shares), ("style", style_shares)):
@@ -88,8 +97,7 @@ class Objective:
         A descent under way takes it up at its next evaluation. A layer that no picture gives any
         weight is not evaluated.
         """
-        known = [*TERMS, *(f"content {n}" for n in self.content_targets)]
-        known += [f"style {n}" for n in self.style_targets]
+        known = (*TERMS, *self.targets.factors)
         if name not in known:
             raise ValueError(f"no weight is called {name!r}; there are {', '.join(known)}")
         self.knobs.set(name, value)
@@ -100,9 +108,9 @@ class Objective:
 
     def structure(self, batch: int) -> Structure:
         """Which pictures of a batch need which parts, as the weights are now."""
-        parts = [f"content {layer}" for layer in self.content_targets]
-        parts += [f"style {layer}" for layer in self.style_targets]
-        uses = {part: self.knobs.uses(batch, part.split()[0], part) for part in parts}
+        uses = {
+            part: self.knobs.uses(batch, part.split()[0], part) for part in self.targets.factors
+        }
         return Structure.of(uses, self.vgg.layer_names, any(self.knobs.uses(batch, "tv")))
 
     def parts(self, images: Tensor, network: VGG | None = None) -> dict[str, Tensor]:
@@ -123,7 +131,7 @@ class Objective:
             """
             content = structure.read(f"content {layer}", features)
             style = structure.read(f"style {layer}", features)
-            return content, None if style is None else gram_matrix(style)
+            return content, None if style is None else self.targets.measure(style)
 
         found = dict.fromkeys(self.layers, (None, None))
         if layers:
@@ -134,15 +142,14 @@ class Objective:
             value = found[layer][0]
             value = target[:0] if value is None else value.to(target.dtype)
             _check_fit(value, target, layer)
-            name = f"content {layer}"
-            parts[name] = self._part(name, self.content_distance, value, target, structure)
+            parts[f"content {layer}"] = self._part("content", layer, value, structure)
         for layer, target in self.style_targets.items():
             value = found[layer][1]
             value = target[:0] if value is None else value
-            name = f"style {layer}"
-            parts[name] = self._part(name, self.style_distance, value, target, structure)
+            parts[f"style {layer}"] = self._part("style", layer, value, structure)
         if structure.tv:
-            parts["tv"] = self.knobs["tv"] * total_variation(images)
+            rough = total_variation(images * self._pixel_scale, self.units.variation)
+            parts["tv"] = self.knobs["tv"] * rough
         return parts
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
@@ -158,8 +165,24 @@ class Objective:
         if self.content is not None:
             other.content = fit(self.content, self.content.shape[2:], shrink)
         other.styles = tuple(fit(style, style.shape[2:], shrink) for style in self.styles)
-        other._capture(self.content_targets, self.style_targets)
+        other._capture(tuple(self.content_targets), tuple(self.style_targets))
         return other
+
+    @property
+    def content_targets(self) -> dict[str, Tensor]:
+        """Layer → features of the content picture, (1 or B, C, H, W)."""
+        return self.targets.content
+
+    @property
+    def style_targets(self) -> dict[str, Tensor]:
+        """Layer → blended Gram matrices, (1 or B, C, C), or what other units compare."""
+        return self.targets.style
+
+    def _capture(self, content_layers: Sequence[str], style_layers: Sequence[str]) -> None:
+        self.targets = Targets(
+            self.vgg, self.units, self.content, self.styles, content_layers, style_layers,
+            self._blend, self.masks,
+        )  # fmt: skip
 
     def _check_batch(self, images: Tensor) -> None:
         sizes = {f"weight of {name}": len(v) for name, v in self.knobs.values.items()}
@@ -171,35 +194,20 @@ class Objective:
             if size not in (1, len(images)):
                 raise ValueError(f"{size} values for the {what}, but {len(images)} picture(s)")
 
-    def _part(
-        self, name: str, distance: Distance, value: Tensor, target: Tensor, structure: Structure
-    ) -> Tensor:
-        """The weighted distances (B,) of the pictures that have a value; 0 for the others."""
+    def _part(self, term: str, layer: str, value: Tensor, structure: Structure) -> Tensor:
+        """The weighted losses (B,) of the pictures that have a value; 0 for the others."""
         if not len(value):
             return value.new_zeros(len(structure.order))
-        weight = structure.pick(name, self.knobs[name.split()[0]] * self.knobs[name])
-        losses = weight * distance(value, structure.pick(name, target))
-        return structure.put_back(name, losses)
-
-    @torch.no_grad()
-    def _capture(self, content_layers: Mapping, style_layers: Mapping) -> None:
-        """Set the targets; the features of one picture at a time are all that is ever held."""
-        self.content_targets = self.vgg(self.content, content_layers) if content_layers else {}
-        self.style_targets: dict[str, Tensor] = {}
-        for share, style in zip(self._blend, self.styles, strict=True) if style_layers else ():
-            grams = [self._grams(picture, style_layers) for picture in style.split(1)]
-            for layer in style_layers:
-                target = share * torch.cat([of_picture[layer] for of_picture in grams])
-                self.style_targets[layer] = self.style_targets.get(layer, 0) + target
-
-    def _grams(self, picture: Tensor, layers: Mapping) -> dict[str, Tensor]:
-        return self.vgg(picture, layers, read=lambda _, features: gram_matrix(features))
+        name = f"{term} {layer}"
+        losses = self.targets.losses(name, value, lambda values: structure.pick(name, values))
+        weight = structure.pick(name, self.knobs[term] * self.knobs[name])
+        return structure.put_back(name, weight * losses)
 
     def __repr__(self) -> str:
         values = self.weight_values()
         rows = [f"{name}: {value}" for name, value in values.items() if name not in TERMS]
         terms = ", ".join(f"{term} × {values[term]}" for term in TERMS)
-        return f"Objective({terms}; shares {'; '.join(rows)})"
+        return f"Objective({terms}; layers {'; '.join(rows)})"
 
 
 def sum_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

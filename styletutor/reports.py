@@ -12,7 +12,7 @@ def read_report(path: str, command: str) -> dict[str, Any]:
     """The report of `command` at `path`; an error of one line for anything else."""
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        made_by, _ = report["command"], str(report["backbone"]["sha256"])
+        str(report["command"] + report["backbone"]["sha256"])
         if not isinstance(report["settings"], dict):
             raise TypeError
     except FileNotFoundError:
@@ -21,12 +21,17 @@ def read_report(path: str, command: str) -> dict[str, Any]:
         raise ValueError(
             f"{path} is not a report of styletutor; give one made by --report"
         ) from None
-    if made_by != command:
-        raise ValueError(f"{path} is the report of `{made_by}`, not of `{command}`")
-    if "tensor with sha256" in json.dumps(report["settings"]):
-        raise ValueError(f"{path} is of pictures without a name; save them and start from files")
     if report.get("interrupted"):
         report["settings"]["evaluations"] = report.get("evaluations")
+    return check_report(report, path, command)
+
+
+def check_report(report: dict[str, Any], path: str, command: str) -> dict[str, Any]:
+    """The report itself, or the words of a checkpoint, if it is of `command` and of named files."""
+    if report["command"] != command:
+        raise ValueError(f"{path} is of `{report['command']}`, not of `{command}`")
+    if "tensor with sha256" in json.dumps(report["settings"]):
+        raise ValueError(f"{path} is of pictures without a name; save them and start from files")
     return report
 
 

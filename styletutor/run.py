@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from styletutor.descent import Step, Stop
-from styletutor.result import OnStep, Result
+from styletutor.result import Result
+from styletutor.solve import OnStep
 
 _started: weakref.WeakSet[Run] = weakref.WeakSet()
 

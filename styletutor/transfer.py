@@ -1,199 +1,230 @@
-"""The three verbs that people call: `transfer`, `reconstruct_content`, `reconstruct_style`."""
+"""The verb that the others lead to: `transfer`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from styletutor.descent import STARTS, make_start
-from styletutor.inputs import Picture, check_fit, plain, ready, source, to_picture
-from styletutor.knobs import LayerWeights
-from styletutor.objective import Objective
+from styletutor.colours import COLOURS, keep_colours, match_colours
+from styletutor.inputs import (
+    Picture,
+    check_fit,
+    plain,
+    ready,
+    scale_content,
+    scale_style,
+    source,
+    to_mask,
+)
+from styletutor.knobs import Blend, LayerWeights
+from styletutor.recipe import Recipe
 from styletutor.recipes import find_recipe
-from styletutor.result import OnStep, Result, run_descent
-from styletutor.samples import load_image
-from styletutor.stages import choose_coarse, choose_precision
+from styletutor.result import Result
+from styletutor.solve import OnStep, solve
 from styletutor.vgg import VGG
+
+Styles = Picture | Sequence[Picture]
 
 
 def transfer(
     content: Picture,
-    style: Picture | Sequence[Picture],
+    style: Styles | Mapping[str, Styles],
     *,
     vgg: VGG | None = None,
-    evaluations: int = 300,
+    evaluations: int | None = None,
     size: int | None = None,
     recipe: str = "default",
     seed: int = 0,
     on_step: OnStep | None = None,
-    blend: Sequence[float] | None = None,
+    blend: Blend = None,
+    masks: Sequence[Picture] | None = None,
+    style_scale: float | Sequence[float] | None = None,
+    colours: str = "style",
     content_layers: LayerWeights | None = None,
     style_layers: LayerWeights | None = None,
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
+    pooling: str | None = None,
+    width: int | None = None,
     start: Picture | None = None,
+    noise_blend: float = 0.0,
     optimiser: str | None = None,
-    learning_rate: float = 0.02,
+    learning_rate: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    epsilon: float | None = None,
     precision: str = "auto",
     coarse_to_fine: bool | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_iterations: int | None = None,
+    resume: str | Path | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Paint `content` in the manner of `style` (Gatys, Ecker & Bethge 2016, Eq. 7).
 
-    Pictures are (1, 3, H, W) in [0, 1], a sample's name or a path; several styles are mixed by
-    `blend` (equal shares if None). `size` is the long side in pixels to which all of them are
-    shrunk. `vgg` defaults to `load_vgg("auto")`. The `recipe` sets layers, weights, optimiser and
-    start; arguments that are not None replace what it says. `start` is "content", "noise" or a
-    picture; `learning_rate` counts for Adam only; `evaluations` is the budget in forward and
-    backward passes. `precision` and `coarse_to_fine` are explained at `descent.descend`; by default
-    both are chosen by device, start and size, and what was chosen is in `result.settings`.
+    **Pictures** are (1, 3, H, W) in [0, 1], a sample's name or a path. Several styles are mixed by
+    `blend` (equal shares if None, or a mapping layer → shares). A mapping layer → style, or styles,
+    gives each layer a style of its own: {"relu1_1": brush, "relu4_1": mosaic}. With `masks`, one
+    for each style, a style is for its region only: pictures, whose brightness counts, or arrays
+    (h, w) in [0, 1]; they are resized to the content. `size` is the long side in pixels to which
+    all pictures are shrunk, `width` the content's width instead. `style_scale`, one number or one
+    for each style, makes the styles so many times as wide as the content: larger strokes, if it is
+    larger. `colours` are those of the "style", or of the "content" (only its lightness is painted),
+    or the style gets the content's before it is used: their mean and covariance ("match") or
+    "histogram".
 
-    `on_step(step)` is called after every evaluation with a `descent.Step`, and may raise
-    `descent.Stop` to end early. `progress=None` draws a bar in a terminal or a notebook. Ctrl-C
-    and Stop give the best picture so far (`result.interrupted`). Raises ValueError or
-    FileNotFoundError for bad input before the descent begins.
+    **The look.** The `recipe` sets layers, weights, pooling, optimiser, start, size and
+    `evaluations` (the budget in forward and backward passes; 300 for ours); arguments that are not
+    None replace what it says, in its own units. `start` is "content", "noise" or a picture, of
+    which a share `noise_blend` is noise. `learning_rate`, `beta1`, `beta2` and `epsilon` count for
+    Adam only. `precision` and `coarse_to_fine` are explained at `descent.descend`; by default both
+    are chosen by device, start and size, and what was chosen is in `result.settings`.
+
+    **On the way.** `on_step(step)` is called after every evaluation with a `descent.Step`, and may
+    raise `descent.Stop` to end early. `progress=None` draws a bar in a terminal or a notebook.
+    Ctrl-C and Stop give the best picture so far (`result.interrupted`). `checkpoint` is a file that
+    is rewritten every `checkpoint_iterations` evaluations (None: about every ten seconds), and
+    `resume` such a file to go on from, with the same arguments, as if nothing had happened.
+
+    Raises ValueError or FileNotFoundError for bad input before the descent begins.
     """
-    styles = [style] if isinstance(style, Tensor | str | Path) else list(style)
-    if not styles:
-        raise ValueError("no style picture was given; give at least one")
+    if colours not in COLOURS:
+        raise ValueError(f"unknown colours {colours!r}; choose one of {', '.join(COLOURS)}")
     look = {
         "content_layers": content_layers,
         "style_layers": style_layers,
         "content_weight": content_weight,
         "style_weight": style_weight,
         "tv_weight": tv_weight,
+        "pooling": pooling,
     }
-    given = {name: plain(value) for name, value in look.items() if value is not None}
-    chosen, blend = replace(find_recipe(recipe), **given), plain(blend)
-    descent = {
-        "start": chosen.start if start is None else start,
-        "seed": seed,
+    chosen = find_recipe(recipe)
+    chosen = replace(chosen, **{name: plain(v) for name, v in look.items() if v is not None})
+    styles, blend, chosen = _by_layer(style, plain_blend(blend), chosen, style_layers is not None)
+    own = {
         "optimiser": chosen.optimiser if optimiser is None else optimiser,
-        "learning_rate": learning_rate,
-        "evaluations": evaluations,
+        "learning_rate": chosen.learning_rate if learning_rate is None else learning_rate,
+        "beta1": chosen.betas[0] if beta1 is None else beta1,
+        "beta2": chosen.betas[1] if beta2 is None else beta2,
+        "epsilon": chosen.epsilon if epsilon is None else epsilon,
+        "evaluations": chosen.evaluations if evaluations is None else evaluations,
         "precision": precision,
-        "coarse_to_fine": coarse_to_fine,
+        "coarse_to_fine": chosen.coarse_to_fine if coarse_to_fine is None else coarse_to_fine,
     }
-    vgg = ready(vgg, descent)
-    photo = to_picture(content, vgg, size)
-    pictures = [to_picture(picture, vgg, size) for picture in styles]
-    check_fit(vgg, photo, chosen.content_layers, chosen.style_layers, descent)
-    objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend)
-    look = {name: plain(getattr(chosen, name)) for name in look}
-    named = {"content": source(content), "styles": [source(s) for s in styles], "blend": blend}
-    settings = {**named, "size": size, "recipe": recipe, **look, **descent}
-    return _solve("transfer", objective, photo, settings, on_step, progress)
-
-
-def reconstruct_content(
-    photo: Picture,
-    layers: LayerWeights,
-    *,
-    vgg: VGG | None = None,
-    evaluations: int = 200,
-    size: int | None = None,
-    seed: int = 0,
-    on_step: OnStep | None = None,
-    tv_weight: float = 0.0,
-    start: Picture = "noise",
-    optimiser: str = "lbfgs",
-    learning_rate: float = 0.02,
-    precision: str = "auto",
-    coarse_to_fine: bool | None = None,
-    progress: bool | None = None,
-) -> Result:
-    """A picture with the features of `photo` at `layers`: what those layers keep of it.
-
-    Gatys et al. (2016), Eq. 1, after Mahendran & Vedaldi (2015). `layers` is a name, names, or a
-    mapping name → weight; the other arguments, the result and the errors are those of `transfer`.
-    """
-    return _reconstruct(
-        "content", photo, layers, vgg, size, tv_weight, on_step, progress,
-        start=start, seed=seed, optimiser=optimiser, learning_rate=learning_rate,
-        evaluations=evaluations, precision=precision, coarse_to_fine=coarse_to_fine,
-    )  # fmt: skip
-
-
-def reconstruct_style(
-    style: Picture,
-    layers: LayerWeights,
-    *,
-    vgg: VGG | None = None,
-    evaluations: int = 200,
-    size: int | None = None,
-    seed: int = 0,
-    on_step: OnStep | None = None,
-    tv_weight: float = 0.0,
-    start: Picture = "noise",
-    optimiser: str = "lbfgs",
-    learning_rate: float = 0.02,
-    precision: str = "auto",
-    coarse_to_fine: bool | None = None,
-    progress: bool | None = None,
-) -> Result:
-    """A texture with the Gram matrices of `style` at `layers`: what those layers call style.
-
-    Gatys et al. (2016), Eqs. 3-5, after their "Texture Synthesis Using Convolutional Neural
-    Networks" (2015). The result is as large as the style picture; the arguments and errors are
-    those of `reconstruct_content`.
-    """
-    return _reconstruct(
-        "style", style, layers, vgg, size, tv_weight, on_step, progress,
-        start=start, seed=seed, optimiser=optimiser, learning_rate=learning_rate,
-        evaluations=evaluations, precision=precision, coarse_to_fine=coarse_to_fine,
-    )  # fmt: skip
-
-
-def _reconstruct(
-    kind: str,
-    picture: Picture,
-    layers: LayerWeights,
-    vgg: VGG | None,
-    size: int | None,
-    tv_weight: float,
-    on_step: OnStep | None,
-    progress: bool | None,
-    **descent: Any,
-) -> Result:
-    vgg = ready(vgg, descent)
-    target = to_picture(picture, vgg, size)
-    layers, tv_weight = plain(layers), plain(tv_weight)
-    aims = {
-        "content": {"content": target, "content_layers": layers},
-        "style": {"styles": [target], "style_layers": layers},
-    }
-    check_fit(vgg, target, layers, (), descent)
-    objective = Objective(vgg, **aims[kind], tv_weight=tv_weight)
-    named = {"image": source(picture), "size": size, "layers": layers, "tv_weight": tv_weight}
-    command = f"reconstruct {kind}"
-    return _solve(command, objective, target, {**named, **descent}, on_step, progress)
-
-
-def _solve(
-    command: str,
-    objective: Objective,
-    picture: Tensor,
-    settings: dict[str, Any],
-    on_step: OnStep | None,
-    progress: bool | None,
-) -> Result:
-    """Make the start, record the settings in words and numbers, and descend."""
-    start = settings["start"]
-    if isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
-        start = load_image(start, settings["size"])
-    first = make_start(start, picture, settings["seed"])
-    coarse = choose_coarse(settings["coarse_to_fine"], start, picture.shape[2:])
+    how = {name: value for name, value in own.items() if name not in ("beta1", "beta2")}
+    how |= {"betas": (own["beta1"], own["beta2"]), "clamp": chosen.clamp, "decay": chosen.decay}
+    vgg = ready(vgg, seed, how)
+    how |= {"learning_rate": own["learning_rate"] / chosen.pixels}  # of pixels in [0, 1] from here
+    how |= {"epsilon": own["epsilon"] * chosen.pixels}
+    photo = scale_content(content, vgg, size, width, chosen.side)
+    scales = _each(chosen.style_scale if style_scale is None else style_scale, len(styles))
+    pictures = [
+        scale_style(picture, vgg, size, chosen.side, scale, photo.shape[3])
+        for picture, scale in zip(styles, scales, strict=True)
+    ]
+    if colours in ("match", "histogram"):
+        pictures = [match_colours(picture, photo, colours) for picture in pictures]
+    regions = None if masks is None else [to_mask(mask, photo.shape[2:]) for mask in masks]
+    adapted = chosen.network(vgg)
+    check_fit(adapted, photo, chosen.content_layers, chosen.style_layers, how)
+    objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend, masks=regions)
     settings = {
-        **settings,
-        "start": source(settings["start"]),
-        "precision": choose_precision(settings["precision"], objective.vgg.device),
-        "coarse_to_fine": coarse,
-        "weights": objective.vgg.source,
-        "pooling": objective.vgg.pooling,
+        **_named(content, style, styles, blend, masks),
+        "size": size,
+        "width": width,
+        "style_scale": plain(style_scale),
+        "colours": colours,
+        "recipe": recipe,
+        **{name: plain(getattr(chosen, name)) for name in look},
+        "noise_blend": noise_blend,
+        "seed": seed,
+        **own,
     }
-    return run_descent(command, objective, first, settings, on_step, progress)
+    result = solve(
+        "transfer",
+        objective,
+        photo,
+        chosen.start if start is None else start,
+        settings,
+        how,
+        on_step,
+        progress,
+        (checkpoint, checkpoint_iterations, resume),
+        chosen.noise,
+    )
+    if colours == "content":
+        return replace(result, image=keep_colours(result.image, photo.cpu()))
+    return result
+
+
+def _by_layer(
+    style: Styles | Mapping[str, Styles], blend: Blend, recipe: Recipe, layers_given: bool
+) -> tuple[list[Picture], Blend, Recipe]:
+    """The styles as a list, their blend, and the recipe with the layers that they are given for."""
+    if not isinstance(style, Mapping):
+        styles = _as_list(style)
+        if not styles:
+            raise ValueError("no style picture was given; give at least one")
+        return styles, blend, recipe
+    if blend is not None:
+        raise ValueError("styles by layer have no blend; name a style for each layer")
+    weights = recipe.style_layers if isinstance(recipe.style_layers, Mapping) else {}
+    if not layers_given:
+        recipe = replace(recipe, style_layers={n: weights.get(n, 1.0) for n in style})
+    lists = {layer: _as_list(pictures) for layer, pictures in style.items()}
+    empty = [layer for layer, pictures in lists.items() if not pictures]
+    if empty or not lists:
+        where = f" for {empty[0]}" if empty else ""
+        raise ValueError(f"no style picture was given{where}; give at least one")
+    names: dict[object, Picture] = {}
+    for pictures in lists.values():
+        names |= {_key(picture): picture for picture in pictures}
+    shares = {
+        layer: [float(sum(_key(p) == name for p in pictures)) for name in names]
+        for layer, pictures in lists.items()
+    }
+    return list(names.values()), shares, recipe
+
+
+def _as_list(style: Styles) -> list[Picture]:
+    return [style] if isinstance(style, Tensor | str | Path) else list(style)
+
+
+def _key(picture: Picture) -> object:
+    return id(picture) if isinstance(picture, Tensor) else str(picture)
+
+
+def _each(scale: float | Sequence[float] | None, styles: int) -> list[float | None]:
+    scales = list(scale) if isinstance(scale, Sequence) else [scale] * styles
+    if len(scales) != styles:
+        raise ValueError(f"{len(scales)} style scales for {styles} style(s); give one for each")
+    return scales
+
+
+def plain_blend(blend: Blend) -> Any:
+    """A blend as JSON knows it."""
+    if isinstance(blend, Mapping):
+        return {layer: plain(values) for layer, values in blend.items()}
+    return plain(blend)
+
+
+def _named(
+    content: Picture,
+    style: Styles | Mapping[str, Styles],
+    styles: Sequence[Picture],
+    blend: Any,
+    masks: Sequence[Picture] | None,
+) -> dict[str, Any]:
+    named: dict[str, Any] = {"content": source(content)}
+    if isinstance(style, Mapping):
+        pairs = [(layer, picture) for layer, given in style.items() for picture in _as_list(given)]
+        named["style_at"] = [f"{layer}={source(picture)}" for layer, picture in pairs]
+    else:
+        named |= {"styles": [source(picture) for picture in styles], "blend": blend}
+    named["masks"] = None if masks is None else [source(mask) for mask in masks]
+    return named

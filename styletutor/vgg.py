@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -18,74 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styletutor.frozen import FrozenConv, pool
+from styletutor.layers import CONV_NAMES, FULL_WIDTH, Layer, check_layer, layer_table
 from styletutor.structure import leading
 
-CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
-FULL_WIDTH = (64, 128, 256, 512, 512)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 POOLINGS = ("max", "avg")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One row of the layer table.
-
-    `stride` is how many picture pixels lie between neighbouring positions, `receptive_field` the
-    side, in pixels, of the square that one position sees; `parameters` counts the layer's own.
-    """
-
-    name: str
-    kind: str  # "conv", "relu" or "pool"
-    channels: int
-    stride: int
-    receptive_field: int
-    parameters: int
-
-
-def layer_table(widths: Sequence[int] = FULL_WIDTH) -> tuple[Layer, ...]:
-    """All layers conv1_1 … pool5 in order, for the given number of channels per block.
-
-    Stride and receptive field follow from the kernel size k and stride s of each layer: the field
-    grows by (k - 1) times the stride so far, the stride by the factor s.
-    """
-    rows, stride, field, channels = [], 1, 1, 3
-    for block, (repeats, width) in enumerate(
-        zip(CONVOLUTIONS_PER_BLOCK, widths, strict=True), start=1
-    ):
-        for i in range(1, repeats + 1):
-            field += 2 * stride
-            parameters = width * (channels * 9 + 1)
-            channels = width
-            rows.append(Layer(f"conv{block}_{i}", "conv", width, stride, field, parameters))
-            rows.append(Layer(f"relu{block}_{i}", "relu", width, stride, field, 0))
-        field += stride
-        stride *= 2
-        rows.append(Layer(f"pool{block}", "pool", width, stride, field, 0))
-    return tuple(rows)
-
-
-LAYER_NAMES = tuple(layer.name for layer in layer_table())
-CONV_NAMES = tuple(layer.name for layer in layer_table() if layer.kind == "conv")
-
-
-def check_layer(name: str, available: Sequence[str] = LAYER_NAMES) -> str:
-    """`name` itself if it is a layer of VGG-19 and among `available`.
-
-    Raises ValueError with the nearest names, or, for a layer beyond the end of a network that
-    stops early, with the last layer that there is.
-    """
-    if name in available:
-        return name
-    if name in LAYER_NAMES:
-        raise ValueError(
-            f"layer {name!r} lies beyond the end of these weights, which stop at "
-            f"{available[-1]!r}; choose an earlier layer or other weights"
-        )
-    digits = "_".join(re.findall(r"\d", str(name)))
-    near = [n for n in available if digits and n.endswith(digits)]
-    near = near or difflib.get_close_matches(str(name), available, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else "layers are named conv1_1 … pool5"
-    raise ValueError(f"unknown layer {name!r}; {hint}")
+EDGES = ("zero", "repeat")
 
 
 class VGG(nn.Module):
@@ -96,6 +31,7 @@ class VGG(nn.Module):
     explicitly instead of being folded into a bias because the zero padding of conv1_1 stands for
     mean-coloured pixels: folding would change the border.
 
+    `adapted` gives the same network with other habits: pooling, rounding, edges, input.
     `name`, `trained_on` and `sha256` say which network this is, wherever its pictures go, and
     `source` what to give to `load_vgg` to get it again.
 
@@ -115,10 +51,9 @@ class VGG(nn.Module):
         source: str | None = None,
     ) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
+        _check_choice("pooling", pooling, POOLINGS)
         self.name, self.trained_on, self.sha256, self.pooling = name, trained_on, sha256, pooling
-        self.source = source or name
+        self.source, self.round_up, self.edge = source or name, False, "zero"
         self.layers = _check_parameters(parameters)
         self.convolutions = nn.ModuleDict()
         for conv in (layer.name for layer in self.layers if layer.kind == "conv"):
@@ -154,6 +89,45 @@ class VGG(nn.Module):
         other.convolutions.bfloat16()
         return other
 
+    def adapted(
+        self,
+        *,
+        pooling: str | None = None,
+        round_up: bool = False,
+        edge: str = "zero",
+        gain: float | Sequence[float] = 1.0,
+        white: float = 1.0,
+    ) -> VGG:
+        """The same filters with the habits of another program; None keeps the pooling.
+
+        `round_up`: an odd side pools to the larger half, its last position alone. `edge`: around
+        the picture there is "zero", the mean colour, or "repeat", its outermost pixels. Pixels are
+        multiplied by `white` before the mean is subtracted, and by `gain` (one number, or one for
+        each of R, G and B) after it.
+        """
+        _check_choice("pooling", pooling, (*POOLINGS, None))
+        _check_choice("edge", edge, EDGES)
+        other = copy.copy(self)
+        other.pooling, other.round_up, other.edge = pooling or self.pooling, round_up, edge
+        factor = torch.tensor(gain, dtype=torch.float64, device=self.device).expand(3) * white
+        if (factor != 1).any():
+            first = self.convolutions["conv1_1"]
+            weight = (first.weight.double() * factor.view(1, 3, 1, 1)).to(first.weight.dtype)
+            convolutions = nn.ModuleDict(self.convolutions.items())
+            convolutions["conv1_1"] = FrozenConv(weight, first.bias)
+            convolutions.to(memory_format=torch.channels_last)
+            other._modules = {**self._modules, "convolutions": convolutions}
+            other._buffers = {**self._buffers, "mean": self.mean / white}
+        return other
+
+    def grid(self, name: str, size: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of the layer `name` for a picture of `size` (H, W)."""
+        poolings = self.layer(name).stride.bit_length() - 1
+        height, width = size
+        for _ in range(poolings):
+            height, width = ((side + self.round_up) // 2 for side in (height, width))
+        return height, width
+
     def forward(
         self,
         images: Tensor,
@@ -164,9 +138,10 @@ class VGG(nn.Module):
         """Features of `images` at the named `layers`, and no work beyond the deepest of them.
 
         `images` is (B, 3, H, W) in [0, 1] on the network's device; each feature map is
-        (B, C, H / stride, W / stride), rounded down; conv and relu are what their names say. Where
-        `first` maps a layer to n, its features are of the first n pictures, and none is taken
-        deeper than asked for. With `read`, what it makes of (name, features) comes in their place.
+        (B, C, H / stride, W / stride), rounded down unless `adapted`; conv and relu are what their
+        names say. Where `first` maps a layer to n, its features are of the first n pictures, and
+        none is taken deeper than asked for. With `read`, what it makes of (name, features) comes in
+        their place.
         Raises ValueError for an unknown layer, a tensor of another shape, or a picture too small.
         """
         wanted = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
@@ -191,9 +166,14 @@ class VGG(nn.Module):
                 relu = len(between) > 1 and between[0] not in wanted
                 ends = relu and between[1] not in wanted and between[-1][:4] == "pool"
                 fused.update(between[1 : 1 + relu + ends])
-                x = self.convolutions[layer.name](x, relu, self.pooling if ends else None)
+                repeat = self.edge == "repeat" and layer.name == "conv1_1"
+                x = F.pad(x, (1, 1, 1, 1), "replicate") if repeat else x
+                pooling = self.pooling if ends else None
+                x = self.convolutions[layer.name](x, relu, pooling, self.round_up)
+                x = x[:, :, 1:-1, 1:-1] if repeat else x
             elif layer.name not in fused:
-                x = F.relu(x) if layer.kind == "relu" else pool(x, self.pooling)
+                relu = layer.kind == "relu"
+                x = F.relu(x) if relu else pool(x, self.pooling, self.round_up)
             if layer.name in wanted:
                 found = leading(x, counts[layer.name])
                 features[layer.name] = found if read is None else read(layer.name, found)
@@ -205,6 +185,12 @@ class VGG(nn.Module):
             f"VGG({self.name!r}, trained on: {self.trained_on}; conv1_1 … {self.layer_names[-1]}, "
             f"{count / 1e6:.2f} M parameters, {self.pooling} pooling, on {self.device})"
         )
+
+
+def _check_choice(what: str, given: object, choices: Sequence[object]) -> None:
+    if given not in choices:
+        names = ", ".join(str(choice) for choice in choices if choice is not None)
+        raise ValueError(f"unknown {what} {given!r}; choose one of {names}")
 
 
 def check_images(images: Tensor, smallest: int = 1, layer: str = "the network") -> None:

@@ -16,7 +16,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from styletutor.vgg import CONV_NAMES, IMAGENET_MEAN, LAYER_NAMES, VGG
+from styletutor.layers import CONV_NAMES, LAYER_NAMES
+from styletutor.vgg import IMAGENET_MEAN, VGG
 
 # Name → channels in the order R, G, B; what turns a picture in [0, 1] into that scale; RGB mean.
 CONVENTIONS = {

@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 import torch
 
 from styletutor import weightfiles
-from styletutor.vgg import POOLINGS, VGG, layer_table
+from styletutor.layers import layer_table
+from styletutor.vgg import POOLINGS, VGG
 from styletutor.weightfiles import CONVENTIONS, WeightsInfo, read_weights, sha256_of
 
 WEIGHT_NAMES = ("auto", "pocket", "random", "vgg19")

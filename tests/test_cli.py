@@ -209,7 +209,7 @@ def make_bad_files(folder: Path) -> None:
         (["--settings", "no-report.json"], "no-report.json"),
         (["--settings", "not-a-report.json"], "not a report"),
         (["--device", "cuda:99"], "cuda:99"),
-        (["--start", "thin.png"], "resize"),
+        (["--start", "no-start.png"], "no-start.png"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_no_file(
@@ -312,7 +312,7 @@ def test_errors_in_a_real_process_are_one_line(tmp_path: Path) -> None:
 def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
     out, report = tmp_path / "out.png", tmp_path / "run.json"
     code = (
-        "import signal, styletutor.result as r; from styletutor.cli import main\n"
+        "import signal, styletutor.solve as r; from styletutor.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a shell ignores it
         "original = r._ProgressBar.__call__\n"
         "def call(self, step):\n"

@@ -10,11 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rivals import plain_loop
 from styletutor import descent
-from styletutor.descent import Step, Stop, descend, make_start
+from styletutor.descent import Step, Stop, descend
 from styletutor.lbfgs import LBFGS
 from styletutor.objective import Objective
+from styletutor.reconstruct import reconstruct_content
 from styletutor.stages import choose_precision, fit
-from styletutor.transfer import reconstruct_content
+from styletutor.starts import make_start
 from styletutor.vgg import VGG
 
 

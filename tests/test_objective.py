@@ -6,8 +6,8 @@ import torch
 from conftest import random_pictures
 
 from styletutor.knobs import blend_shares, layer_shares
-from styletutor.losses import content_loss, style_loss
 from styletutor.objective import Objective, sum_terms
+from styletutor.units import Units
 from styletutor.vgg import VGG
 
 CONTENT = {"relu2_2": 3.0, "conv3_1": 1.0}
@@ -81,9 +81,7 @@ def test_terms_equal_the_formula(tiny_vgg: VGG, pictures: dict[str, torch.Tensor
         assert terms["total"][b].item() == pytest.approx(total, rel=1e-4)
 
 
-def test_the_papers_distances_can_be_put_in(
-    tiny_vgg: VGG, pictures: dict[str, torch.Tensor]
-) -> None:
+def test_the_papers_units(tiny_vgg: VGG, pictures: dict[str, torch.Tensor]) -> None:
     objective = make(
         tiny_vgg,
         pictures,
@@ -94,8 +92,7 @@ def test_the_papers_distances_can_be_put_in(
         content_weight=1,
         style_weight=1,
         tv_weight=0,
-        content_distance=content_loss,
-        style_distance=style_loss,
+        units=Units(content="paper", style="paper"),
     )
     image = pictures["images"][:1]
     terms = objective(image)
@@ -110,7 +107,7 @@ def test_blended_target_has_the_gradient_of_blended_losses(
     tiny_vgg: VGG, pictures: dict[str, torch.Tensor]
 ) -> None:
     """Σ w ‖G - A‖² and ‖G - Σ w A‖² differ by a constant only, when the w sum to 1."""
-    common = {"content": None, "style_distance": style_loss, "tv_weight": 0, "style_weight": 1e4}
+    common = {"content": None, "units": Units(style="paper"), "tv_weight": 0, "style_weight": 1e4}
     both = make(tiny_vgg, pictures, **common)
     single = [
         make(tiny_vgg, pictures, styles=[pictures[name]], blend=None, **common)
@@ -222,4 +219,9 @@ def test_shares() -> None:
     assert layer_shares(["relu1_1", "relu2_1"]) == {"relu1_1": 0.5, "relu2_1": 0.5}
     assert layer_shares("relu1_1") == {"relu1_1": 1.0}
     assert layer_shares({"relu1_1": 1, "relu2_1": 3}) == {"relu1_1": 0.25, "relu2_1": 0.75}
-    assert blend_shares(None, 4) == [0.25] * 4
+    assert layer_shares({"relu1_1": 2, "relu2_1": 3}, average=False) == {"relu1_1": 2, "relu2_1": 3}
+    assert blend_shares(None, 4, ["a"]) == {"a": [0.25] * 4}
+    assert blend_shares({"a": [1, 3], "b": [0, 2]}, 2, ["a", "b"]) == {
+        "a": [0.25, 0.75],
+        "b": [0, 1],
+    }

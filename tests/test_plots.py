@@ -12,6 +12,7 @@ from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
 from styletutor import plots
+from styletutor.descent import Step
 from styletutor.images import to_uint8
 from styletutor.result import Result
 from styletutor.vgg import VGG
@@ -75,7 +76,7 @@ def test_loss_curves_are_the_history(result: Result) -> None:
 
 
 def test_loss_curves_of_a_term_that_comes_and_goes() -> None:
-    def on_step(step: st.result.Step) -> None:
+    def on_step(step: Step) -> None:
         step.objective.set_weight("tv", {3: 0.1, 5: 0.0}.get(step.evaluation, 0.0))
 
     result = st.transfer(

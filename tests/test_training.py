@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 import styletutor as st
+from styletutor.layers import CONV_NAMES, layer_table
 from styletutor.losses import relative_error
-from styletutor.vgg import CONV_NAMES, IMAGENET_MEAN, VGG, layer_table
+from styletutor.vgg import IMAGENET_MEAN, VGG
 from styletutor.weights import POCKET_FILE, POCKET_WIDTHS, check_weights, untrained
 from training import crops, judge, student, train
 from training.pictures import make_picture

@@ -10,9 +10,10 @@ import torch
 from conftest import random_pictures
 
 import styletutor as st
-from styletutor.descent import Step, Stop, descend, make_start
+from styletutor.descent import Step, Stop, descend
 from styletutor.objective import Objective
 from styletutor.stages import choose_coarse, choose_precision
+from styletutor.starts import make_start
 from styletutor.vgg import VGG
 
 FIELDS = {
@@ -187,7 +188,7 @@ def test_a_recipe_can_be_overridden(tiny_vgg: VGG, photo: torch.Tensor, art: tor
         ({"style": []}, ValueError, "at least one"),
         ({"blend": [1, 2]}, ValueError, "2 blend weights for 1 style"),
         ({"style": "no-such-picture"}, FileNotFoundError, "neither a sample nor a file"),
-        ({"start": "astronaut"}, ValueError, "resize it first"),
+        ({"start": torch.zeros(1, 3, 8, 9)}, ValueError, "resize it first"),
         ({"content": torch.zeros(3, 8, 8)}, ValueError, r"\(B, 3, H, W\), got \(3, 8, 8\)"),
         ({"content": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, ValueError, "divide by 255"),
         ({"content": torch.full((1, 3, 24, 24), 255.0)}, ValueError, r"from 255 to 255"),

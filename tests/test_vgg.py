@@ -9,14 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from styletutor.vgg import (
-    CONV_NAMES,
-    IMAGENET_MEAN,
-    LAYER_NAMES,
-    VGG,
-    check_layer,
-    layer_table,
-)
+from styletutor.layers import CONV_NAMES, LAYER_NAMES, check_layer, layer_table
+from styletutor.vgg import IMAGENET_MEAN, VGG
 from styletutor.weights import load_vgg
 
 TINY = (2, 3, 4, 3, 2)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from styletutor import weightfiles
 from styletutor import weights as weights_module
-from styletutor.vgg import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, VGG, layer_table
+from styletutor.layers import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, layer_table
+from styletutor.vgg import VGG
 from styletutor.weights import (
     POCKET_WIDTHS,
     check_weights,

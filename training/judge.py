@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 import styletutor as st
 from styletutor.descent import descend
-from styletutor.losses import relative_error
+from styletutor.layers import FULL_WIDTH
 from styletutor.plots import picture_grid
 from styletutor.recipes import STYLE_LAYERS, recipes
-from styletutor.vgg import FULL_WIDTH, VGG
+from styletutor.vgg import VGG
 from styletutor.weights import untrained
 
 EARLY_STYLE, EARLY_CONTENT = STYLE_LAYERS[:3], "relu3_4"
@@ -79,7 +79,7 @@ class Judge:
         features = self.vgg(picture, EARLY_CONTENT)[EARLY_CONTENT]
         return Verdict(
             self._apart(picture) / self.own_style,
-            float(relative_error(features, self.features)),
+            float(st.relative_error(features, self.features)),
             _colours_apart(picture, self.style) / self.own_colour,
         )
 
@@ -89,7 +89,7 @@ class Judge:
 
     def _apart(self, picture: Tensor) -> float:
         pairs = zip(self._grams(picture), self.grams, strict=True)
-        return statistics.mean(float(relative_error(g, a)) for g, a in pairs)
+        return statistics.mean(float(st.relative_error(g, a)) for g, a in pairs)
 
 
 def _colours_apart(one: Tensor, other: Tensor) -> float:

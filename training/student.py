@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletutor.vgg import CONV_NAMES, IMAGENET_MEAN, VGG, layer_table
+from styletutor.layers import CONV_NAMES, layer_table
+from styletutor.vgg import IMAGENET_MEAN, VGG
 from training.crops import sample
 
 SPREAD = 0.25  # deviation of a pixel, roughly: what the network is fed has about unit size

@@ -15,9 +15,10 @@ from styletutor.descent import Step
 from styletutor.images import to_jpeg
 from styletutor.plots import made_by
 from styletutor.recipes import recipes
+from styletutor.reconstruct import reconstruct_content, reconstruct_style
 from styletutor.result import Result
 from styletutor.run import Run
-from styletutor.transfer import reconstruct_content, reconstruct_style, transfer
+from styletutor.transfer import transfer
 from styletutor.vgg import VGG
 
 SECONDS_BETWEEN_PICTURES = 0.2

@@ -1,0 +1,73 @@
+"""The layers of VGG-19 (Simonyan & Zisserman 2014, configuration E): names, sizes, fields."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
+FULL_WIDTH = (64, 128, 256, 512, 512)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the layer table.
+
+    `stride` is how many picture pixels lie between neighbouring positions, `receptive_field` the
+    side, in pixels, of the square that one position sees; `parameters` counts the layer's own.
+    """
+
+    name: str
+    kind: str  # "conv", "relu" or "pool"
+    channels: int
+    stride: int
+    receptive_field: int
+    parameters: int
+
+
+def layer_table(widths: Sequence[int] = FULL_WIDTH) -> tuple[Layer, ...]:
+    """All layers conv1_1 … pool5 in order, for the given number of channels per block.
+
+    Stride and receptive field follow from the kernel size k and stride s of each layer: the field
+    grows by (k - 1) times the stride so far, the stride by the factor s.
+    """
+    rows, stride, field, channels = [], 1, 1, 3
+    for block, (repeats, width) in enumerate(
+        zip(CONVOLUTIONS_PER_BLOCK, widths, strict=True), start=1
+    ):
+        for i in range(1, repeats + 1):
+            field += 2 * stride
+            parameters = width * (channels * 9 + 1)
+            channels = width
+            rows.append(Layer(f"conv{block}_{i}", "conv", width, stride, field, parameters))
+            rows.append(Layer(f"relu{block}_{i}", "relu", width, stride, field, 0))
+        field += stride
+        stride *= 2
+        rows.append(Layer(f"pool{block}", "pool", width, stride, field, 0))
+    return tuple(rows)
+
+
+LAYER_NAMES = tuple(layer.name for layer in layer_table())
+CONV_NAMES = tuple(layer.name for layer in layer_table() if layer.kind == "conv")
+
+
+def check_layer(name: str, available: Sequence[str] = LAYER_NAMES) -> str:
+    """`name` itself if it is a layer of VGG-19 and among `available`.
+
+    Raises ValueError with the nearest names, or, for a layer beyond the end of a network that
+    stops early, with the last layer that there is.
+    """
+    if name in available:
+        return name
+    if name in LAYER_NAMES:
+        raise ValueError(
+            f"layer {name!r} lies beyond the end of these weights, which stop at "
+            f"{available[-1]!r}; choose an earlier layer or other weights"
+        )
+    digits = "_".join(re.findall(r"\d", str(name)))
+    near = [n for n in available if digits and n.endswith(digits)]
+    near = near or difflib.get_close_matches(str(name), available, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else "layers are named conv1_1 … pool5"
+    raise ValueError(f"unknown layer {name!r}; {hint}")

@@ -1,0 +1,160 @@
+"""Running a descent to its end: start, progress, history, and what is kept on the way."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletutor.checkpoints import Checkpoint, without_interrupts
+from styletutor.descent import Step, Stop, descend
+from styletutor.images import pixels_sha256
+from styletutor.objective import Objective
+from styletutor.record import Record, read_back
+from styletutor.result import Result
+from styletutor.samples import load_image
+from styletutor.stages import choose_coarse, choose_precision, fit
+from styletutor.starts import GREY_NOISE, STARTS, Noise, make_start
+
+OnStep = Callable[[Step], object]
+SECONDS_BETWEEN_LOOKS = 0.25  # reading a loss makes a GPU wait: not at every evaluation
+
+
+def run_descent(
+    command: str,
+    objective: Objective,
+    start: Tensor,
+    settings: Mapping[str, Any],
+    how: Mapping[str, Any],
+    on_step: OnStep | None = None,
+    progress: bool | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Result:
+    """Descend from `start` (B, 3, H, W), as `how` tells `descend`, and gather the `Result`.
+
+    `settings` go into the report. Ctrl-C, or `Stop` raised by `on_step`, ends it early with the
+    best picture so far; so does a device that runs out of memory, with a warning. A `checkpoint` is
+    gone on from, if it was begun before, and written now and then.
+    """
+    record, state = Record(weights=objective.weight_values()), None
+    if checkpoint is not None and checkpoint.resumed:
+        state, record = checkpoint.tensors, Record(**checkpoint.record)
+        for name, values in checkpoint.weights.items():
+            objective.set_weight(name, values)
+    began, done = time.monotonic() - record.seconds, len(record.rows)
+    interrupted, steps = False, descend(objective, start, state=state, **how)
+    with _ProgressBar(how["evaluations"], done, command, progress) as bar:
+        try:
+            while True:
+                with without_interrupts(checkpoint is not None):
+                    step = next(steps, None)
+                    if step is not None:
+                        last = step
+                        record.add(step, step.evaluation > done)
+                if step is None:
+                    break
+                if step.evaluation > done:
+                    bar(step)
+                    if on_step is not None:
+                        on_step(step)
+                if checkpoint is not None:
+                    record.seconds = time.monotonic() - began
+                    checkpoint.keep(step, record)
+        except (KeyboardInterrupt, Stop, torch.OutOfMemoryError) as reason:
+            if not record.began:
+                raise
+            interrupted = last.evaluation < last.evaluations
+            if isinstance(reason, torch.OutOfMemoryError):
+                warnings.warn(
+                    f"out of memory after {last.evaluation} evaluations; the best picture so far "
+                    "is kept; close other programs that use the device, or take a smaller size",
+                    stacklevel=3,
+                )
+            elif checkpoint is not None:
+                checkpoint.write(last, record)
+    history, vgg = record.history(), objective.vgg
+    return Result(
+        image=fit(last.best, start.shape[2:], 1).clamp(0, 1).cpu(),
+        history=history,
+        settings=dict(settings),
+        loss={"start": _terms(history[0]), "end": _terms(read_back([(last.best_parts, [])])[0])},
+        command=command,
+        backbone={"name": vgg.name, "sha256": vgg.sha256, "trained_on": vgg.trained_on},
+        device=str(vgg.device),
+        seconds=time.monotonic() - began,
+        interrupted=interrupted,
+        turned=record.turned,
+    )
+
+
+def solve(
+    command: str,
+    objective: Objective,
+    picture: Tensor,
+    start: Tensor | str | Path,
+    settings: Mapping[str, Any],
+    how: Mapping[str, Any],
+    on_step: OnStep | None,
+    progress: bool | None,
+    files: tuple[str | Path | None, int | None, str | Path | None],
+    noise: Noise = GREY_NOISE,
+) -> Result:
+    """Make the start, choose what was left to us, record the settings, and `run_descent`.
+
+    The result has the size of `picture`; `files` are checkpoint, how often it is written, and the
+    one to resume from.
+    """
+    given = "tensor" if isinstance(start, Tensor) else str(start)
+    if isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
+        start = fit(load_image(start).to(picture), picture.shape[2:], 1)
+    blend, clamp = settings.get("noise_blend", 0.0), how.get("clamp", True)
+    first = make_start(start, picture, settings["seed"], noise, blend, clamp)
+    vgg, coarse = objective.vgg, choose_coarse(how["coarse_to_fine"], start, picture.shape[2:])
+    precision = choose_precision(how["precision"], vgg.device)
+    chosen = {"precision": precision, "coarse_to_fine": coarse}
+    named = f"tensor with sha256 {pixels_sha256(start)}" if given == "tensor" else given
+    about = {"start": named, "weights": vgg.source, "pooling": vgg.pooling}
+    settings, how = {**settings, **chosen, **about}, {**how, **chosen}
+    path, every, resume = files
+    saved = None
+    if path or resume:
+        used = [*objective.styles, *(objective.masks or ()), first]
+        used += [] if objective.content is None else [objective.content]
+        run = {"command": command, "settings": settings, "weights sha256": vgg.sha256}
+        run["pictures"] = [pixels_sha256(each) for each in used]
+        saved = Checkpoint(path or resume, run, resume, every)
+    return run_descent(command, objective, first, settings, how, on_step, progress, saved)
+
+
+def _terms(row: Mapping[str, Any]) -> dict[str, float]:
+    return {n: value for n, value in row.items() if n not in ("evaluation", "size", "parts")}
+
+
+class _ProgressBar:
+    """tqdm's bar with the losses beside it, drawn a few times a second at most."""
+
+    def __init__(self, evaluations: int, done: int, command: str, wanted: bool | None) -> None:
+        from tqdm.auto import tqdm
+
+        hidden = None if wanted is None else not wanted  # None: tqdm hides it outside a terminal
+        how = {"unit": "eval", "disable": hidden, "leave": False, "initial": done}
+        self.bar = tqdm(total=evaluations, desc=command, **how)
+        self.looked = 0.0
+
+    def __enter__(self) -> _ProgressBar:
+        return self
+
+    def __call__(self, step: Step) -> None:
+        if not self.bar.disable and time.monotonic() - self.looked > SECONDS_BETWEEN_LOOKS:
+            losses = {name: f"{value:.3g}" for name, value in step.losses.items()}
+            self.bar.set_postfix(losses, refresh=False)
+            self.looked = time.monotonic()
+        self.bar.update()
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
