@@ -9,12 +9,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import torch
-
 import styletutor as st
 from styletutor import commands, painting
 from styletutor.colours import COLOURS
 from styletutor.descent import OPTIMISERS
+from styletutor.memory import is_out_of_memory
 from styletutor.recipe import STYLE_LAYERS
 from styletutor.stages import PRECISIONS
 from styletutor.starts import STARTS
@@ -47,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone; files are saved before it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except torch.OutOfMemoryError:
-        print("styletutor: error: out of GPU memory; use a smaller --size", file=sys.stderr)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print("styletutor: error: out of memory; use a smaller --size", file=sys.stderr)
         return 2
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"styletutor: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from styletutor.adam import Adam
-from styletutor.engine import Engine
+from styletutor.engine import Engine, Point
 from styletutor.lbfgs import LBFGS
 from styletutor.memory import give_back
 from styletutor.objective import Objective, sum_terms
@@ -113,7 +114,8 @@ def descend(
     image, done, shrink, box = start.detach(), 0, None, BOX if clamp else None
     resumed = 0 if state is None else int(state["evaluation"])
     precision = choose_precision(precision, start.device)
-    for stage in plan_stages(start.shape[2:], evaluations, precision, coarse_to_fine):
+    sizes = start.shape[2:], evaluations, precision, coarse_to_fine, objective.most_shrink()
+    for stage in plan_stages(*sizes):
         if done + stage.evaluations < resumed:
             done += stage.evaluations
             continue
@@ -137,8 +139,11 @@ def descend(
         if done < resumed:
             on_device = {name: value.to(start.device) for name, value in state.items()}
         engine = Engine(here, networks[stage.precision], method, image, on_device)
-        if done == 0 and not torch.isfinite(engine.point.losses).all():
-            raise ValueError("the loss of the start is not finite; check the pictures and weights")
+        if done == 0 and not _is_finite(engine.point):
+            raise ValueError(
+                "the loss of the start is not finite, or its gradient too large to square; check "
+                "the pictures, and whether the weights are too large"
+            )
         first = max(done + 1, resumed)
         for evaluation in range(first, done + stage.evaluations + 1):
             if evaluation > first:
@@ -158,6 +163,11 @@ def descend(
         done, image = done + stage.evaluations, step.best
 
 
+def _is_finite(point: Point) -> bool:
+    squares = point.gradient.square().sum((1, 2, 3))
+    return bool(torch.isfinite(point.losses).all() and torch.isfinite(squares).all())
+
+
 def check_settings(
     evaluations: int,
     optimiser: str,
@@ -168,17 +178,20 @@ def check_settings(
     precision: str = "exact",
 ) -> None:
     """Raise ValueError for settings that `descend` or `make_start` cannot follow."""
-    if not isinstance(evaluations, int) or evaluations < 1:
+    if not _is_whole(evaluations) or evaluations < 1:
         raise ValueError(f"evaluations={evaluations}; it must be a whole number of at least 1")
     if optimiser not in OPTIMISERS:
         raise ValueError(f"unknown optimiser {optimiser!r}; choose {' or '.join(OPTIMISERS)}")
-    if not 0 < learning_rate < float("inf"):
-        raise ValueError(f"learning_rate={learning_rate}; it must be a finite number above 0")
-    if not (len(betas) == 2 and all(0 <= beta < 1 for beta in betas)):
+    for name, value in (("learning_rate", learning_rate), ("epsilon", epsilon)):
+        if not (isinstance(value, numbers.Real) and 0 < value < float("inf")):
+            raise ValueError(f"{name}={value}; it must be a finite number above 0")
+    if not all(isinstance(beta, numbers.Real) and 0 <= beta < 1 for beta in betas):
         raise ValueError(f"betas={tuple(betas)}; they must be two numbers of at least 0, below 1")
-    if not 0 < epsilon < float("inf"):
-        raise ValueError(f"epsilon={epsilon}; it must be a finite number above 0")
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; choose {' or '.join(PRECISIONS)}")
-    if not isinstance(seed, int) or abs(seed) >= 2**63:
+    if not _is_whole(seed) or abs(seed) >= 2**63:
         raise ValueError(f"seed={seed}; it must be a whole number of at most 63 bits")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

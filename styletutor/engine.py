@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from styletutor.adam import Adam
+from styletutor.arithmetic import full_float32
 from styletutor.lbfgs import LBFGS
 from styletutor.objective import Objective
 from styletutor.structure import Structure
 from styletutor.vgg import VGG
 
+_one_recording = threading.Lock()  # CUDA allows one at a time in a process
 WARM_UP = 2  # steps before one is recorded: libraries set themselves up in the first
 
 
@@ -61,11 +63,11 @@ class Engine:
         image = image if state is None else state["point.image"]
         self.recordable, self.graph, self._running = image.is_cuda, None, None
         self.structure: Structure | None = None
+        self.moves = -1
         self._prepare(len(image))
         if state is not None:
             optimiser.load_state({n[10:]: t for n, t in state.items() if n[:10] == "optimiser."})
             self.point = Point(*(state[f"point.{field.name}"] for field in fields(Point)))
-            self.version = -1 if state["turned"] else self.version
             return
         with full_float32(image.device):
             losses, gradient = self._evaluate(image)
@@ -77,9 +79,8 @@ class Engine:
         What was best or learnt under other weights is then forgotten; the move itself still follows
         the old gradient, so that a knob which never rests does not freeze the picture.
         """
-        turned = self.version != self.objective.version
+        turned = self._prepare(len(self.point.image))
         if turned:
-            self._prepare(len(self.point.image))
             worst = self.point.losses.new_full((len(self.parts), len(self.point.image)), torch.inf)
             if self.graph is None:
                 self.point.best_losses = worst
@@ -100,24 +101,29 @@ class Engine:
     def state(self) -> dict[str, Tensor]:
         """Where it stands, to go on from: tensors that change with the next step."""
         values = {f"point.{f.name}": getattr(self.point, f.name) for f in fields(Point)}
-        values |= {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
-        turned = torch.tensor(self.version != self.objective.version)
-        return {**values, "turned": turned}
+        optimiser = self.optimiser.state().items()
+        return {**values, **{f"optimiser.{name}": value for name, value in optimiser}}
 
-    def _prepare(self, batch: int) -> None:
-        """Bring the knobs to the device; with other parts in use an old recording is void."""
-        self.version = self.objective.version
-        self.objective.knobs.sync()
+    def _prepare(self, batch: int) -> bool:
+        """Bring the knobs to the device; were they turned? With other parts in use, or a knob's
+        tensor in another place, an old recording is void."""
+        knobs = self.objective.knobs
+        turned = knobs.sync()
+        if self.structure is not None and not turned:
+            return False
         structure = self.objective.structure(batch)
-        if self.structure != structure:
-            self.structure, self.graph, self.eager = structure, None, WARM_UP
-            self.parts = (*structure.places, "tv") if structure.tv else (*structure.places,)
+        if (self.structure, self.moves) != (structure, knobs.moves):
+            self.graph, self.eager = None, WARM_UP
+        self.structure, self.moves = structure, knobs.moves
+        self.parts = (*structure.places, "tv") if structure.tv else (*structure.places,)
+        return turned
 
     def _step(self) -> None:
         if self.recordable and self.graph is None and self.eager <= 0:
             self._record()
         if self.graph is not None:
-            self.graph.replay()
+            with torch.cuda.device(self.point.image.device):
+                self.graph.replay()
         else:
             self.point, self.eager = self._next(self.point), self.eager - 1
 
@@ -136,19 +142,25 @@ class Engine:
     def _evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             image = image.detach().requires_grad_()
-            losses = torch.stack(list(self.objective.parts(image, self.network).values()))
+            losses = torch.stack(
+                list(self.objective.parts(image, self.network, self.structure).values())
+            )
             if not losses.requires_grad:  # all weights are 0
                 return losses, torch.zeros_like(image)
             (gradient,) = torch.autograd.grad(losses.sum(), image)
         return losses.detach(), gradient
 
     def _record(self) -> None:
-        graph = torch.cuda.CUDAGraph()
+        graph, device = torch.cuda.CUDAGraph(), self.point.image.device
         self.point = self.point.clone()  # the old one was given away and may not change
         try:
             with (
+                _one_recording,
+                torch.cuda.device(device),
                 torch.autograd.set_multithreading_enabled(False),
-                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+                torch.cuda.graph(
+                    graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local"
+                ),
             ):
                 self.point.copy_(self._next(self.point))
             self.graph = graph
@@ -160,25 +172,6 @@ class Engine:
     def _keep_pace(self) -> None:
         """Let Python be one step ahead of the GPU, no more, so that Stop means now."""
         before, self._running = self._running, torch.cuda.Event()
-        self._running.record()
+        self._running.record(torch.cuda.current_stream(self.point.image.device))
         if before is not None:
             before.synchronize()
-
-
-@contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
-    """No TF32 on a GPU: it would keep ten bits of a float32 number's twenty-three."""
-    if device.type != "cuda":
-        yield
-        return
-    matmul, conv, cudnn = (
-        torch.backends.cuda.matmul,
-        torch.backends.cudnn.conv,
-        torch.backends.cudnn,
-    )
-    before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic
-    try:
-        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic = "ieee", "ieee", True
-        yield
-    finally:
-        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic = before

@@ -56,7 +56,7 @@ def figure_one(
     how["precision"] = choose_precision(precision, vgg.device)
     how["coarse_to_fine"] = choose_coarse(None, "noise", target.shape[2:])
     batch = objective.structure(len(alone)).layers
-    needs = {"batch": batch, "precision": how["precision"]}
+    needs = {"batch": batch, "precision": how["precision"], "styles": [art.shape[2:]]}
     ensure_fit(vgg, target.shape[2:], CONTENT_LAYERS, STYLE_LAYERS, **needs)
     noise = make_start("noise", target, seed)
     start = noise.repeat(len(alone), 1, 1, 1)

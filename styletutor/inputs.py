@@ -28,21 +28,30 @@ def ready(vgg: VGG | None, seed: int, how: Mapping[str, Any]) -> VGG:
     unchecked = ("coarse_to_fine", "clamp", "decay")
     checked = {name: value for name, value in how.items() if name not in unchecked}
     check_settings(**checked, seed=seed)
+    coarse = how.get("coarse_to_fine")
+    if not (coarse is None or isinstance(coarse, bool)):
+        raise ValueError(f"coarse_to_fine={coarse!r}; it must be True, False or None")
+    if not (vgg is None or isinstance(vgg, VGG)):
+        raise ValueError(f"vgg={vgg!r} is no network; load one, as in vgg=st.load_vgg('pocket')")
     return load_vgg("auto") if vgg is None else vgg
 
 
 def check_fit(
     vgg: VGG,
     picture: Tensor,
+    styles: Sequence[Tensor],
     content_layers: LayerWeights,
     style_layers: LayerWeights,
     how: Mapping[str, Any],
 ) -> None:
     """Raise ValueError if a descent on (B, 3, H, W) pictures needs more memory than is free."""
     names = [list(layer_shares(layers)) for layers in (content_layers, style_layers)]
+    if not any(names):
+        raise ValueError("no layer was given; name at least one, as in 'relu4_2'")
     needs = {"batch": len(picture), "optimiser": how["optimiser"]}
     needs["precision"] = choose_precision(how["precision"], vgg.device)
-    ensure_fit(vgg, picture.shape[2:], *names, **needs)
+    sizes = [style.shape[2:] for style in styles]
+    ensure_fit(vgg, picture.shape[2:], *names, styles=sizes, **needs)
 
 
 def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
@@ -50,11 +59,14 @@ def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
     if isinstance(picture, Tensor):
         check_images(picture)
         low, high = picture.min().item(), picture.max().item()
-        if low < -1e-3 or high > 1 + 1e-3:
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN fails as well
             raise ValueError(f"a picture has values from {low:g} to {high:g}, expected [0, 1]")
         picture = picture if size is None else resize_image(picture, size)
-    else:
+    elif isinstance(picture, str | Path):
         picture = load_image(picture, size)
+    else:
+        kind = type(picture).__name__
+        raise ValueError(f"a picture is a {kind}; give a tensor, a sample's name or a path")
     return picture.to(vgg.device, vgg.mean.dtype)
 
 
@@ -116,13 +128,16 @@ def _to_width(picture: Tensor, width: int, what: str) -> Tensor:
 
 def plain(value: Any) -> Any:
     """Layers, weights and blends as JSON knows them: str, float, list or dict."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return {name: float(weight) for name, weight in value.items()}
-    if isinstance(value, Iterable) and not (isinstance(value, Tensor) and value.ndim == 0):
-        return [item if isinstance(item, str) else float(item) for item in value]
-    return float(value)
+    try:
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, Mapping):
+            return {name: float(weight) for name, weight in value.items()}
+        if isinstance(value, Iterable) and not (isinstance(value, Tensor) and value.ndim == 0):
+            return [item if isinstance(item, str) else float(item) for item in value]
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected names or numbers, got {value!r}") from None
 
 
 def source(picture: Picture) -> str:

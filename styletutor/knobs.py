@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -16,46 +17,51 @@ Blend = Mapping[str, Sequence[float]] | Sequence[float] | None
 class Knobs:
     """Named weights ≥ 0, each one number or one per picture of a batch.
 
-    Anyone may `set` a number at any time, from any thread. The tensors on the device, which an
-    evaluation counts with, follow at the next `sync`, and keep their place in memory.
+    Anyone may `set` a number at any time, from any thread. What an evaluation counts with, the
+    numbers `in_use` and tensors on the device, follows at the next `sync`, of the thread that
+    evaluates; a tensor keeps its place in memory unless its length changes, which `moves` counts.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.version = device, 0
+        self.device, self.moves = device, 0
         self.values: dict[str, tuple[float, ...]] = {}
+        self.in_use: dict[str, tuple[float, ...]] = {}
         self._tensors: dict[str, Tensor] = {}
-        self._stale: set[str] = set()
+        self._lock = threading.Lock()
 
     def set(self, name: str, value: Weight | Tensor) -> None:
         """Raises ValueError for what is not one or more finite numbers ≥ 0."""
         try:
             numbers = tuple(torch.as_tensor(value, dtype=torch.float32).reshape(-1).tolist())
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             numbers = (math.nan,)
         if not numbers or not all(0 <= number < math.inf for number in numbers):
             raise ValueError(f"the weight of {name} is {value}; it must be a finite number ≥ 0")
-        if self.values.get(name) != numbers:
+        with self._lock:
             self.values[name] = numbers
-            self._stale.add(name)
-            self.version += 1
 
-    def sync(self) -> None:
-        """Bring the tensors up to date."""
-        while self._stale:
-            name = self._stale.pop()
-            tensor = torch.tensor(self.values[name])
+    def sync(self) -> bool:
+        """Bring what is in use up to date; was there anything to bring?"""
+        if self.values == self.in_use:
+            return False
+        with self._lock:
+            values = dict(self.values)
+        for name in (name for name in values if values[name] != self.in_use.get(name)):
+            tensor = torch.tensor(values[name])
             if name in self._tensors and self._tensors[name].shape == tensor.shape:
                 self._tensors[name].copy_(tensor)
             else:
-                self._tensors[name] = tensor.to(self.device)
+                self._tensors[name], self.moves = tensor.to(self.device), self.moves + 1
+        self.in_use = values
+        return True
 
     def __getitem__(self, name: str) -> Tensor:
         """The weight as a tensor (1,) or (B,) on the device, as of the last `sync`."""
         return self._tensors[name]
 
     def uses(self, batch: int, *names: str) -> list[bool]:
-        """For each picture of a batch: are all the weights `names` above 0?"""
-        columns = [self.values[name] for name in names]
+        """For each picture of a batch: are all the weights `names` in use above 0?"""
+        columns = [self.in_use[name] for name in names]
         columns = [values * batch if len(values) == 1 else values for values in columns]
         return [all(weights) for weights in zip(*columns, strict=True)]
 
@@ -69,6 +75,8 @@ def layer_shares(layers: LayerWeights, average: bool = True) -> dict[str, Weight
     """
     if isinstance(layers, str):
         layers = [layers]
+    if not isinstance(layers, Iterable):
+        raise ValueError(f"the layers are {layers!r}; give names, or a mapping name → weight")
     weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     if not any(isinstance(weight, Sequence) for weight in weights.values()):
         scaled = shares(weights.values(), "layer weights")
@@ -88,6 +96,8 @@ def layer_shares(layers: LayerWeights, average: bool = True) -> dict[str, Weight
 def blend_shares(blend: Blend, styles: int, layers: Sequence[str]) -> dict[str, list[float]]:
     """For each layer the shares of the style pictures, which sum to 1; equal ones if None."""
     each = blend if isinstance(blend, Mapping) else dict.fromkeys(layers, blend)
+    if not all(values is None or isinstance(values, Iterable) for values in each.values()):
+        raise ValueError(f"the blend is {blend!r}; give one share for each style")
     missing = [layer for layer in layers if layer not in each]
     strange = [layer for layer in each if layer not in layers]
     if missing or strange:
@@ -106,7 +116,12 @@ def blend_shares(blend: Blend, styles: int, layers: Sequence[str]) -> dict[str, 
 
 def shares(values: Iterable[float], what: str) -> list[float]:
     """Numbers divided by their sum. Raises ValueError as `layer_shares` does."""
-    numbers = [float(value) for value in values]
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"the {what} are {list(values)}; they must be finite numbers ≥ 0"
+        ) from None
     if any(not math.isfinite(n) or n < 0 for n in numbers):
         raise ValueError(f"the {what} are {numbers}; they must be finite numbers ≥ 0")
     total = sum(numbers)

@@ -140,7 +140,9 @@ class LBFGS:
         rows = torch.cat([slot, slot + m, torch.full_like(slot, 2 * m)])
         self.basis.index_copy_(0, rows, self.new)
         inner = self._inner()
-        ss, sy, yy = inner.index_select(1, rows).flatten(1)[:, [0, 1, 4]].split(1, 1)
+        # Slices: a list as an index would be brought to the device, and break the recording.
+        newest = inner.index_select(1, rows).flatten(1)
+        ss, sy, yy = newest[:, 0:1], newest[:, 1:2], newest[:, 4:5]
         good = (sy > 1e-5 * (ss * yy).sqrt()) & torch.isfinite(sy / yy)
         self.gamma.copy_(torch.where(good, sy / yy, self.gamma))
         self.curved.logical_or_(good).logical_and_(~failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
 import psutil
 import torch
@@ -14,6 +15,7 @@ from styletutor.lbfgs import LBFGS
 from styletutor.vgg import VGG
 
 GIB = 2**30
+MARGIN = 1.2  # the forecast may be a fifth too low
 FLOAT, INDEX = 4, 8  # bytes
 HEAP = 2**25  # bytes; what is smaller, a C library keeps for itself when it is freed
 
@@ -27,6 +29,7 @@ def predict(
     batch: int | Mapping[str, int] = 1,
     precision: str = "exact",
     optimiser: str = "lbfgs",
+    styles: Sequence[Sequence[int]] = (),
 ) -> int:
     """Bytes that a descent on pictures of `size` (H, W) adds to what the process has, at its peak.
 
@@ -34,7 +37,8 @@ def predict(
     gradients where they are largest; the targets; the optimiser's state. On a CPU tensors of less
     than 32 MiB count five thirds, as found on Linux: freed, they do not go back to the system. A
     fast descent ends in full precision, so it needs no less, and its copy of the weights besides.
-    `batch` is the number of pictures, or for how many of them each layer is needed.
+    `batch` is the number of pictures, or for how many of them each layer is needed. `styles` are
+    the sizes of the style pictures, whose features are there before the descent, one by one.
     """
     layers = {*content_layers, *style_layers}
     counts = batch if isinstance(batch, Mapping) else dict.fromkeys(layers, batch)
@@ -42,11 +46,22 @@ def predict(
     history = 2 * LBFGS().history + 7 if optimiser == "lbfgs" else 2
     pictures = history + 9  # the present, the best and the next one, gradients, what was given
     copies = sum(p.numel() for p in vgg.convolutions.parameters()) * FLOAT
-    return (
+    descent = (
         pictures * picture
         + _evaluation(vgg, size, content_layers, style_layers, counts)
         + (copies if precision == "fast" else 0)
     )
+    return max(descent, *(_look(vgg, style, style_layers) for style in styles), 0)
+
+
+def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
+    """Bytes of a forward pass that keeps nothing: what comes into a layer and what goes out."""
+    if not layers:
+        return 0
+    chain = vgg.layers[: vgg.layers.index(vgg.deepest(layers)) + 1]
+    maps = [3 * size[0] * size[1]]
+    maps += [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in chain]
+    return FLOAT * (maps[0] + max(before + after for before, after in pairwise(maps)))
 
 
 def _evaluation(
@@ -97,6 +112,13 @@ def _wanted(chain: Sequence[Layer], place: int, counts: Mapping[str, int]) -> bo
     return any(row.name in counts for row in chain[end - 2 : end])
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Is it what PyTorch raises when a device, or the computer itself, has no memory left?"""
+    words = ("can't allocate memory", "not enough memory")
+    by_words = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return by_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
 def give_back() -> None:
     """Let Linux's C library return to the system what was freed; nothing elsewhere."""
     if sys.platform == "linux":
@@ -120,9 +142,10 @@ def ensure_fit(
     style_layers: Collection[str] = (),
     **how: object,
 ) -> None:
-    """Raise ValueError, with the largest size that fits, if `predict` is more than what is free."""
+    """Raise ValueError, with the largest size that fits, if what `predict` says, and a fifth more
+    to be safe, is more than what is free."""
     free = free_bytes(vgg.device)
-    needed = predict(vgg, size, content_layers, style_layers, **how)
+    needed = MARGIN * predict(vgg, size, content_layers, style_layers, **how)
     if needed <= free:
         return
     best = largest_side(vgg, size, free, content_layers, style_layers, **how)
@@ -139,14 +162,17 @@ def largest_side(
     free: int,
     content_layers: Collection[str] = (),
     style_layers: Collection[str] = (),
+    styles: Sequence[Sequence[int]] = (),
     **how: object,
 ) -> int:
-    """The longest side, a multiple of 16, at which a picture of this shape needs at most `free`
-    bytes; 0 if none."""
+    """The longest side, a multiple of 16, at which a picture of this shape, and styles shrunk as
+    much, need at most `free` bytes, a fifth to be safe included; 0 if none."""
     low, high = 0, 2**12  # in steps of 16 pixels
     while high - low > 1:
         side = (low + high) // 2 * 16
         shape = [max(1, round(side * s / max(size))) for s in size]
-        fits = predict(vgg, shape, content_layers, style_layers, **how) <= free
+        small = [[max(1, round(s * side / max(size))) for s in style] for style in styles]
+        needed = predict(vgg, shape, content_layers, style_layers, styles=small, **how)
+        fits = MARGIN * needed <= free
         low, high = ((low + high) // 2, high) if fits else (low, (low + high) // 2)
     return low * 16

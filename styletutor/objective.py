@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from styletutor.arithmetic import full_float32
 from styletutor.knobs import Blend, Knobs, LayerWeights, Weight, blend_shares, layer_shares
 from styletutor.losses import total_variation
 from styletutor.stages import fit
@@ -85,11 +86,6 @@ class Objective:
                 self.set_weight(f"{term} {layer}", share)
         self.knobs.sync()
 
-    @property
-    def version(self) -> int:
-        """Grows whenever a weight changes."""
-        return self.knobs.version
-
     def set_weight(self, name: str, value: Weight | Tensor) -> None:
         """Turn a knob: `name` is a term ("content", "style", "tv") or a layer in one
         ("style relu1_1"), `value` one number ≥ 0 or one per picture of the batch.
@@ -102,26 +98,32 @@ class Objective:
             raise ValueError(f"no weight is called {name!r}; there are {', '.join(known)}")
         self.knobs.set(name, value)
 
-    def weight_values(self) -> dict[str, list[float]]:
-        """All weights as numbers: one each, or one per picture."""
-        return {name: list(values) for name, values in self.knobs.values.items()}
+    def weight_values(self, in_use: bool = False) -> dict[str, list[float]]:
+        """All weights as numbers: one each, or one per picture; with `in_use` those that the last
+        evaluation counted with, which may have been turned since."""
+        values = self.knobs.in_use if in_use else self.knobs.values
+        return {name: list(numbers) for name, numbers in values.items()}
 
     def structure(self, batch: int) -> Structure:
-        """Which pictures of a batch need which parts, as the weights are now."""
+        """Which pictures of a batch need which parts, as the weights in use are."""
+        self._check_batch(batch)
         uses = {
             part: self.knobs.uses(batch, part.split()[0], part) for part in self.targets.factors
         }
         return Structure.of(uses, self.vgg.layer_names, any(self.knobs.uses(batch, "tv")))
 
-    def parts(self, images: Tensor, network: VGG | None = None) -> dict[str, Tensor]:
+    def parts(
+        self, images: Tensor, network: VGG | None = None, structure: Structure | None = None
+    ) -> dict[str, Tensor]:
         """Every weighted part by itself, (B,) each: "content relu4_2", "style relu1_1", …, "tv".
 
         Their sum is the total. `images` is (B, 3, H, W) in [0, 1] on the network's device.
-        `network` may be a copy of it in another precision.
+        `network` may be a copy of it in another precision, and `structure` what `structure` gave;
+        without one the knobs are brought up to date.
         """
-        self.knobs.sync()
-        self._check_batch(images)
-        structure = self.structure(len(images))
+        if structure is None:
+            self.knobs.sync()
+            structure = self.structure(len(images))
         layers = structure.layers
 
         def read(layer: str, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -154,7 +156,8 @@ class Objective:
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The weighted terms, (B,) each: "content", "style" and "tv" where used, and "total"."""
-        return sum_terms(self.parts(images))
+        with full_float32(self.vgg.device):
+            return sum_terms(self.parts(images))
 
     def shrunk(self, shrink: int) -> Objective:
         """The same objective for a picture `shrink` times smaller, its knobs shared with this.
@@ -179,20 +182,32 @@ class Objective:
         return self.targets.style
 
     def _capture(self, content_layers: Sequence[str], style_layers: Sequence[str]) -> None:
-        self.targets = Targets(
-            self.vgg, self.units, self.content, self.styles, content_layers, style_layers,
-            self._blend, self.masks,
-        )  # fmt: skip
+        with full_float32(self.vgg.device):
+            self.targets = Targets(
+                self.vgg, self.units, self.content, self.styles, content_layers, style_layers,
+                self._blend, self.masks,
+            )  # fmt: skip
 
-    def _check_batch(self, images: Tensor) -> None:
-        sizes = {f"weight of {name}": len(v) for name, v in self.knobs.values.items()}
+    def most_shrink(self) -> int:
+        """How many times smaller the pictures may be and still reach all layers."""
+        pairs = [(self.content, self.content_targets)] if self.content is not None else []
+        pairs += [(style, self.style_targets) for style in self.styles]
+        least = [
+            min(picture.shape[2:]) // self.vgg.deepest(layers).stride
+            for picture, layers in pairs
+            if layers
+        ]
+        return min(least)
+
+    def _check_batch(self, batch: int) -> None:
+        sizes = {f"weight of {name}": len(v) for name, v in self.knobs.in_use.items()}
         sizes |= {
             f"content at {name}": len(target) for name, target in self.content_targets.items()
         }
         sizes |= {f"style at {name}": len(gram) for name, gram in self.style_targets.items()}
         for what, size in sizes.items():
-            if size not in (1, len(images)):
-                raise ValueError(f"{size} values for the {what}, but {len(images)} picture(s)")
+            if size not in (1, batch):
+                raise ValueError(f"{size} values for the {what}, but {batch} picture(s)")
 
     def _part(self, term: str, layer: str, value: Tensor, structure: Structure) -> Tensor:
         """The weighted losses (B,) of the pictures that have a value; 0 for the others."""

@@ -22,10 +22,10 @@ from styletutor.timelapse import check_film
 from styletutor.watching import Watch, numbered
 
 NOT_SETTINGS = {
-    "run", "parser", "kind", "output", "report", "settings", "expected_sha256", "weights", "device",
-    "overwrite", "print_iterations", "checkpoint_output", "progress_write", "progress_plot",
-    "timelapse", "frames", "style_layer_weight_exp", "content_weight_blend", "styles", "style_at",
-    "preserve_colors",
+    "run", "parser", "kind", "output", "report", "settings", "expected_sha256", "stop_after",
+    "weights", "device", "overwrite", "print_iterations", "checkpoint_output", "progress_write",
+    "progress_plot", "timelapse", "frames", "style_layer_weight_exp", "content_weight_blend",
+    "styles", "style_at", "preserve_colors",
 }  # fmt: skip
 # What a recipe sets: another recipe than the report's must be free to set it anew.
 RECIPE_SETTINGS = {"recipe", "beta1", "beta2", *(field.name for field in fields(st.Recipe))}
@@ -125,6 +125,8 @@ def _fill_in(arguments: argparse.Namespace, command: str) -> None:
         sha256 = report["backbone"]["sha256"]
     if arguments.weights is None:
         arguments.expected_sha256 = sha256
+    if report.get("interrupted") and arguments.evaluations is None:
+        arguments.stop_after = report.get("evaluations")
     if report.get("turned"):
         print("styletutor: weights were turned in that run; this one keeps the first", flush=True)
     without = set(RECIPE_SETTINGS) if getattr(arguments, "recipe", None) is not None else set()
@@ -200,7 +202,9 @@ def _finish(
         write_file(arguments.report, text.encode("utf-8"))
     print(f"{result}\nsaved {arguments.output}")
     watch.finish(result)
-    if result.interrupted:
+    if len(result.history) == getattr(arguments, "stop_after", None):
+        print("styletutor: ended where the run of the report was interrupted", flush=True)
+    elif result.interrupted:
         print("styletutor: interrupted; saved the best picture so far", file=sys.stderr)
         return 130
     return 0

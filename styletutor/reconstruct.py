@@ -101,7 +101,7 @@ def _reconstruct(
         "content": {"content": target, "content_layers": layers},
         "style": {"styles": [target], "style_layers": layers},
     }
-    check_fit(vgg, target, layers, (), how)
+    check_fit(vgg, target, [target], layers, (), how)
     objective = Objective(vgg, **aims[kind], tv_weight=tv_weight)
     named = {"image": source(picture), "size": size, "layers": layers, "tv_weight": tv_weight}
     settings = {**named, "seed": seed, **how}

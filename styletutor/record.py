@@ -30,7 +30,7 @@ class Record:
         if not new:
             return
         self.unread.append((step.parts, list(step.image.shape[2:])))
-        before, self.weights = self.weights, step.objective.weight_values()
+        before, self.weights = self.weights, step.objective.weight_values(in_use=True)
         changed = {n: w for n, w in self.weights.items() if w != before.get(n)}
         if changed:
             self.turned.append({"evaluation": step.evaluation, "weights": changed})

@@ -21,8 +21,6 @@ def read_report(path: str, command: str) -> dict[str, Any]:
         raise ValueError(
             f"{path} is not a report of styletutor; give one made by --report"
         ) from None
-    if report.get("interrupted"):
-        report["settings"]["evaluations"] = report.get("evaluations")
     return check_report(report, path, command)
 
 

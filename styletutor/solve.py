@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from styletutor.checkpoints import Checkpoint, without_interrupts
 from styletutor.descent import Step, Stop, descend
 from styletutor.images import pixels_sha256
+from styletutor.inputs import to_picture
+from styletutor.memory import is_out_of_memory
 from styletutor.objective import Objective
 from styletutor.record import Record, read_back
 from styletutor.result import Result
@@ -44,8 +45,7 @@ def run_descent(
     record, state = Record(weights=objective.weight_values()), None
     if checkpoint is not None and checkpoint.resumed:
         state, record = checkpoint.tensors, Record(**checkpoint.record)
-        for name, values in checkpoint.weights.items():
-            objective.set_weight(name, values)
+        _set_weights(objective, record.weights)
     began, done = time.monotonic() - record.seconds, len(record.rows)
     interrupted, steps = False, descend(objective, start, state=state, **how)
     with _ProgressBar(how["evaluations"], done, command, progress) as bar:
@@ -58,18 +58,21 @@ def run_descent(
                         record.add(step, step.evaluation > done)
                 if step is None:
                     break
-                if step.evaluation > done:
+                if step.evaluation == done:  # knobs that were turned after it count from the next
+                    _set_weights(objective, checkpoint.weights)
+                else:
                     bar(step)
                     if on_step is not None:
                         on_step(step)
                 if checkpoint is not None:
                     record.seconds = time.monotonic() - began
                     checkpoint.keep(step, record)
-        except (KeyboardInterrupt, Stop, torch.OutOfMemoryError) as reason:
-            if not record.began:
+        except (KeyboardInterrupt, Stop, MemoryError, RuntimeError) as reason:
+            exhausted = is_out_of_memory(reason)
+            if not record.began or not (exhausted or isinstance(reason, KeyboardInterrupt | Stop)):
                 raise
             interrupted = last.evaluation < last.evaluations
-            if isinstance(reason, torch.OutOfMemoryError):
+            if exhausted:
                 warnings.warn(
                     f"out of memory after {last.evaluation} evaluations; the best picture so far "
                     "is kept; close other programs that use the device, or take a smaller size",
@@ -110,7 +113,9 @@ def solve(
     one to resume from.
     """
     given = "tensor" if isinstance(start, Tensor) else str(start)
-    if isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
+    if isinstance(start, Tensor):
+        start = to_picture(start, objective.vgg, None)
+    elif isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
         start = fit(load_image(start).to(picture), picture.shape[2:], 1)
     blend, clamp = settings.get("noise_blend", 0.0), how.get("clamp", True)
     first = make_start(start, picture, settings["seed"], noise, blend, clamp)
@@ -129,6 +134,11 @@ def solve(
         run["pictures"] = [pixels_sha256(each) for each in used]
         saved = Checkpoint(path or resume, run, resume, every)
     return run_descent(command, objective, first, settings, how, on_step, progress, saved)
+
+
+def _set_weights(objective: Objective, weights: Mapping[str, list[float]]) -> None:
+    for name, values in weights.items():
+        objective.set_weight(name, values)
 
 
 def _terms(row: Mapping[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 PRECISIONS = ("auto", "exact", "fast")
 LARGE = 256  # pixels: shorter sides than this begin at full size
+MAX_SHRINK = 64
 SMALLEST = 64  # pixels: no coarse picture has a shorter side
 POLISH = 0.2  # share of the evaluations at full size that a fast descent makes in full precision
 
@@ -41,11 +42,15 @@ def choose_coarse(coarse_to_fine: bool | None, start: object, size: Sequence[int
 
 
 def plan_stages(
-    size: Sequence[int], evaluations: int, precision: str, coarse_to_fine: bool
+    size: Sequence[int],
+    evaluations: int,
+    precision: str,
+    coarse_to_fine: bool,
+    most_shrink: int = MAX_SHRINK,
 ) -> Iterator[Stage]:
     """The stages of a descent at `size` (H, W), of `evaluations` in all."""
-    shrinks = [1]
-    while coarse_to_fine and min(size) / (2 * shrinks[0]) >= SMALLEST:
+    shrinks, most_shrink = [1], min(most_shrink, min(size) // SMALLEST)
+    while coarse_to_fine and 2 * shrinks[0] <= most_shrink:
         shrinks.insert(0, 2 * shrinks[0])
     share = evaluations // (2 * len(shrinks))
     for shrink in shrinks[:-1] if share else ():

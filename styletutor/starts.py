@@ -50,6 +50,8 @@ def make_start(
         if start.shape[1:] != like.shape[1:]:
             size, wanted = (f"{t.shape[3]}×{t.shape[2]}" for t in (start, like))
             raise ValueError(f"the start is {size} pixels but the result {wanted}; resize it first")
+        if len(start) not in (1, len(like)):
+            raise ValueError(f"{len(start)} start pictures for {len(like)}; give one, or one each")
         begin = start.to(like).expand_as(like)
     elif start == "content":
         begin = like

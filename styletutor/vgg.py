@@ -200,6 +200,8 @@ def check_images(images: Tensor, smallest: int = 1, layer: str = "the network") 
         raise ValueError(f"expected pictures of shape (B, 3, H, W), got {shape}")
     if not images.is_floating_point():
         raise ValueError(f"expected a float picture in [0, 1], got {images.dtype}; divide by 255")
+    if not len(images):
+        raise ValueError("expected at least one picture, got a batch of none")
     height, width = images.shape[2:]
     if min(height, width) < smallest:
         raise ValueError(

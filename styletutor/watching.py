@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from styletutor.descent import Step
+from styletutor.descent import Step, Stop
 from styletutor.files import write_file
 from styletutor.images import save_image
 from styletutor.result import Result
@@ -39,6 +39,8 @@ class Watch:
             if self.film is None:
                 self.film = Timelapse(spread(step.evaluations, options.frames or 40))
             self.film(step)
+        if step.evaluation == getattr(options, "stop_after", None):
+            raise Stop
 
     def finish(self, result: Result) -> None:
         """Save the film and the course of the losses, as far as they are wanted."""

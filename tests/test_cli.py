@@ -14,6 +14,7 @@ import torch
 import styletutor as st
 from styletutor import doctor
 from styletutor.cli import main
+from styletutor.descent import Step, Stop
 from styletutor.weights import default_device
 
 SMALL = ["--size", "48", "--evaluations", "3", "--weights", "pocket"]
@@ -84,15 +85,27 @@ def test_a_report_is_enough_to_run_again_bit_for_bit(
 
 
 def test_an_interrupted_run_is_repeated_as_far_as_it_went(tmp_path: Path) -> None:
-    report, out = tmp_path / "run.json", tmp_path / "out.png"
-    assert main(transfer(out, "--report", str(report))) == 0
-    data = json.loads(report.read_text())
-    data["settings"]["evaluations"], data["interrupted"] = 1000, True
-    report.write_text(json.dumps(data))
+    """Also in fast arithmetic and from coarse to fine, where a shorter run would be another one."""
+
+    def stop(step: Step) -> None:
+        if step.evaluation == 7:
+            raise Stop
+
+    how = {"start": "noise", "coarse_to_fine": True, "precision": "fast", "size": 160}
+    layers = {"content_layers": ["relu2_2"], "style_layers": ["relu1_1", "relu2_1"]}
+    vgg = st.load_vgg("pocket", device="cpu")
+    result = st.transfer(
+        "astronaut", "coins", vgg=vgg, evaluations=40, on_step=stop, **how, **layers
+    )
+    assert result.interrupted
+    result.save(tmp_path / "a.png")
+    (tmp_path / "a.json").write_text(json.dumps(result.report()))
     again = ["--output", str(tmp_path / "b.png"), "--report", str(tmp_path / "b.json")]
-    assert main(["transfer", "--settings", str(report), *again]) == 0
-    assert json.loads((tmp_path / "b.json").read_text())["evaluations"] == 3
-    assert (tmp_path / "b.png").read_bytes() == out.read_bytes()
+    more = ["--settings", str(tmp_path / "a.json"), "--device", "cpu"]
+    assert main(["transfer", *more, *again]) == 0
+    second = json.loads((tmp_path / "b.json").read_text())
+    assert second["history"] == result.history and len(result.history) == 7
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
 
 
 def save_pocket(path: Path) -> None:

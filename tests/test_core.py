@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor
 
+from styletutor import arithmetic
 from styletutor.adam import Adam
 from styletutor.frozen import FrozenConv
 from styletutor.knobs import Knobs, layer_shares
@@ -233,7 +234,39 @@ def test_a_small_picture_has_no_coarse_stages() -> None:
 def test_fit() -> None:
     image = random_pictures(1, 45, 30)
     assert fit(image, (45, 30), 1) is image
+    fine = (torch.arange(40) % 4 < 2).float().expand(1, 3, 40, 40)
+    small = fit(fine, (40, 40), 4)
+    assert small.min() >= 0 and small.max() <= 1, "bicubic overshoots at edges"
+    assert small[..., 2:-2, 2:-2].sub(0.5).abs().max() < 0.1, "stripes too fine are grey"
     half = fit(image, (45, 30), 2)
     assert half.shape == (1, 3, 22, 15)
     assert half.mean().item() == pytest.approx(image.mean().item(), abs=0.01)
     assert fit(half, (45, 30), 1).shape == image.shape
+
+
+def test_full_float32_is_the_processs_until_the_last_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two descents in two threads: neither may switch the other back to TF32."""
+    state = ["tf32", "tf32", False]
+
+    def switch(*new: object) -> tuple:
+        before, state[:] = tuple(state), new
+        return before
+
+    monkeypatch.setattr(arithmetic, "_switch", switch)
+    gpu = torch.device("cuda")
+    one, other = arithmetic.full_float32(gpu), arithmetic.full_float32(gpu)
+    one.__enter__()
+    other.__enter__()
+    assert state == ["ieee", "ieee", True]
+    one.__exit__(None, None, None)
+    assert state == ["ieee", "ieee", True]
+    other.__exit__(None, None, None)
+    assert state == ["tf32", "tf32", False]
+
+
+def test_the_switches_are_put_back() -> None:
+    before = arithmetic._switch("ieee", "ieee", True)
+    assert arithmetic._switch(*before) == ("ieee", "ieee", True)
+    assert arithmetic._switch(*before) == before

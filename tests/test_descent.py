@@ -1,6 +1,7 @@
 """The core: budget, starts, knobs, determinism, and both optimisers on a real small problem."""
 
-from itertools import islice
+import threading
+from itertools import cycle, islice
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from styletutor.descent import Step, Stop, descend
 from styletutor.lbfgs import LBFGS
 from styletutor.objective import Objective
 from styletutor.reconstruct import reconstruct_content
-from styletutor.stages import choose_precision, fit
+from styletutor.stages import fit
 from styletutor.starts import make_start
 from styletutor.vgg import VGG
 
@@ -117,13 +118,16 @@ class NoReading(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function is torch.ops.aten._local_scalar_dense.default:
             raise AssertionError("a step read a number back")
+        if function is torch.ops.aten.lift_fresh.default:
+            raise AssertionError("a step fetched a tensor from Python's numbers")
         return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_nothing_is_read_back_in_a_step(optimiser: str) -> None:
     steps = descend(make_objective(tv_weight=0.1), start(2), 30, optimiser=optimiser)
-    next(steps)  # the first loss is looked at
+    for _ in range(3):  # the first loss is looked at, and what is needed is prepared
+        next(steps)
     with NoReading():
         step = [*steps][-1]
         with pytest.raises(AssertionError, match="read a number back"):
@@ -204,11 +208,88 @@ def test_losses_in_two_precisions_are_never_compared(monkeypatch: pytest.MonkeyP
     assert len(fresh) == 1 and seen[fresh[0]][1] > 3
 
 
-def test_auto_is_what_suits_the_device() -> None:
-    chosen = choose_precision("auto", torch.device("cpu"))
-    runs = [list(descend(make_objective(), start(), 10, precision=p)) for p in ("auto", chosen)]
-    for one, other in zip(*runs, strict=True):
-        assert torch.equal(one.image, other.image)
+@pytest.mark.parametrize("native", [False, True])
+def test_auto_is_what_suits_the_device(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    auto, exact, fast = (
+        [step.image for step in descend(make_objective(), start(), 10, precision=precision)]
+        for precision in ("auto", "exact", "fast")
+    )
+    assert torch.equal(auto[-1], (fast if native else exact)[-1])
+    assert not torch.equal(exact[-1], fast[-1])
+
+
+def test_knobs_may_be_turned_from_any_thread() -> None:
+    """Also those that change which parts there are, in the midst of an evaluation."""
+    objective = make_objective()
+    steps, over = descend(objective, start(), 300), threading.Event()
+
+    def fiddle() -> None:
+        for value in cycle([0.0, 0.5]):
+            objective.set_weight("tv", value)
+            objective.set_weight("style relu3_1", value)
+            if over.is_set():
+                return
+
+    thread = threading.Thread(target=fiddle)
+    thread.start()
+    try:
+        assert [step.evaluation for step in steps] == list(range(1, 301))
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_knob_that_is_back_where_it_was_was_not_turned() -> None:
+    objective = make_objective()
+    for plain, step in zip(
+        descend(make_objective(), start(), 12), descend(objective, start(), 12), strict=True
+    ):
+        assert torch.equal(step.image, plain.image)
+        objective.set_weight("style", 77.0)
+        objective.set_weight("style", 10.0)
+
+
+def test_all_weights_zero_leaves_the_picture_as_it_is() -> None:
+    objective = make_objective(content_weight=0, style_weight=0)
+    *_, last = descend(objective, start(), 5)
+    assert torch.equal(last.image, start()) and float(sum(last.parts.values())) == 0
+
+
+def test_a_small_style_is_not_shrunk_until_nothing_is_left() -> None:
+    photo = random_pictures(1, 256, 256, seed=1)
+    small = random_pictures(1, 20, 30, seed=2)  # relu3_1 needs 4 pixels
+    objective = make_objective(content=photo, styles=[small])
+    sizes = [tuple(s.image.shape[2:]) for s in descend(objective, photo, 40, coarse_to_fine=True)]
+    assert sizes[0] == (64, 64)
+    tiny = make_objective(content=photo, styles=[small[..., :4, :4]])
+    sizes = {tuple(s.image.shape[2:]) for s in descend(tiny, photo, 40, coarse_to_fine=True)}
+    assert sizes == {(256, 256)}
+
+
+def test_coarse_pictures_shrink_with_their_styles() -> None:
+    """So that strokes keep their size in the picture."""
+    objective = make_objective(content=random_pictures(1, 64, 96, seed=1))
+    half = objective.shrunk(2)
+    assert half.content.shape[2:] == (32, 48)
+    assert [tuple(style.shape[2:]) for style in half.styles] == [(12, 16)]
+    expected = make_objective(content=half.content, styles=half.styles)
+    for layer, target in half.style_targets.items():
+        torch.testing.assert_close(target, expected.style_targets[layer])
+
+
+def test_weights_too_large_to_square_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights are too large"):
+        next(descend(make_objective(style_weight=1e30), start(), 3))
+
+
+def test_weights_of_another_batch_are_refused_in_mid_run() -> None:
+    objective = make_objective()
+    steps = descend(objective, start(), 5)
+    next(steps)
+    objective.set_weight("style", [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"2 values for the weight of style, but 1 picture"):
+        next(steps)
 
 
 def test_coarse_to_fine_grows_and_keeps_its_knobs() -> None:

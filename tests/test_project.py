@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 FLOORS = [
     {"files", "artworks", "losses", "lbfgs", "adam", "frozen", "structure", "knobs", "stages"}
-    | {"layers", "colours"},
+    | {"layers", "colours", "arithmetic"},
     {"images", "vgg", "units", "styles"},
     {"weightfiles", "samples", "targets", "memory", "starts"},
     {"weights", "objective", "result"},

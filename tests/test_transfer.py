@@ -34,7 +34,9 @@ def art() -> torch.Tensor:
 
 
 def test_transfer(tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor) -> None:
-    result = st.transfer(photo, art, vgg=tiny_vgg, evaluations=30, tv_weight=0.01, **SMALL)
+    result = st.transfer(
+        photo, art, vgg=tiny_vgg, evaluations=30, tv_weight=0.01, precision="exact", **SMALL
+    )
     assert result.image.shape == photo.shape
     assert [row["evaluation"] for row in result.history] == list(range(1, 31))
     for row in result.history:
@@ -195,6 +197,22 @@ def test_a_recipe_can_be_overridden(tiny_vgg: VGG, photo: torch.Tensor, art: tor
         ({"seed": 2**64}, ValueError, "63 bits"),
         ({"seed": "x"}, ValueError, "seed=x"),
         ({"content_layers": "relu5_1", "size": 15}, ValueError, "at least 16"),
+        ({"content": None}, ValueError, "a picture is a NoneType"),
+        ({"content": torch.zeros(0, 3, 24, 24)}, ValueError, "a batch of none"),
+        ({"start": torch.full((1, 3, 24, 32), 255.0)}, ValueError, "from 255 to 255"),
+        ({"start": torch.zeros(3, 3, 24, 32)}, ValueError, "3 start pictures for 1"),
+        ({"vgg": "pocket"}, ValueError, "vgg='pocket' is no network; load one"),
+        ({"evaluations": True}, ValueError, "evaluations=True"),
+        ({"coarse_to_fine": "no"}, ValueError, "True, False or None"),
+        ({"learning_rate": "x"}, ValueError, "learning_rate=x"),
+        ({"content_layers": {"relu1_1": [1, 0]}}, ValueError, "expected names or numbers"),
+        ({"style_layers": {"relu1_1": "x"}}, ValueError, "expected names or numbers"),
+        ({"content_layers": 5}, ValueError, "the layers are 5"),
+        ({"blend": ["x"]}, ValueError, "finite numbers"),
+        ({"blend": 0.5}, ValueError, "blend"),
+        ({"style_weight": [1.0, 2.0]}, ValueError, "2 values for the weight of style, but 1"),
+        ({"style_weight": 1e30}, ValueError, "too large"),
+        ({"content_layers": [], "style_layers": []}, ValueError, "no layer was given"),
     ],
 )
 def test_bad_input(
