@@ -165,13 +165,13 @@ def largest_side(
     styles: Sequence[Sequence[int]] = (),
     **how: object,
 ) -> int:
-    """The longest side, a multiple of 16, at which a picture of this shape, and styles shrunk as
-    much, need at most `free` bytes, a fifth to be safe included; 0 if none."""
+    """The longest side, a multiple of 16, at which a picture of this shape, and styles shrunk to
+    it too, need at most `free` bytes, a fifth to be safe included; 0 if none."""
     low, high = 0, 2**12  # in steps of 16 pixels
     while high - low > 1:
         side = (low + high) // 2 * 16
         shape = [max(1, round(side * s / max(size))) for s in size]
-        small = [[max(1, round(s * side / max(size))) for s in style] for style in styles]
+        small = [[max(1, round(s * min(1, side / max(style)))) for s in style] for style in styles]
         needed = predict(vgg, shape, content_layers, style_layers, styles=small, **how)
         fits = MARGIN * needed <= free
         low, high = ((low + high) // 2, high) if fits else (low, (low + high) // 2)
