@@ -53,7 +53,8 @@ class Step:
         engine = self.engine()
         if engine is None:
             raise RuntimeError("the descent has gone on; ask a step for its state before the next")
-        values = {name: t.detach().cpu().contiguous() for name, t in engine.state().items()}
+        state = engine.state().items()
+        values = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in state}
         return {**values, "evaluation": torch.tensor(self.evaluation)}
 
     @property

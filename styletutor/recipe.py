@@ -21,8 +21,10 @@ class Recipe:
     """One set-up, in the words and the numbers of whoever published it.
 
     Weights multiply losses that are counted in `units`. The network is used with this `pooling`
-    (None: its own), `round_up`, `edge`, `gain` and `white` (`VGG.adapted`). `pixels` is how wide
-    its range of pixels is: `learning_rate` and `epsilon` are in those. `decay` (factor, every)
+    (None: its own), `round_up`, `edge`, `gain` and `white` (`VGG.adapted`). Its numbers
+    are for features of a certain `level` (mean activation): a network that is known to have another
+    is brought to it, so that the balance is roughly that of the published network. `pixels` is how
+    wide its range of pixels is: `learning_rate` and `epsilon` are in those. `decay` (factor, every)
     lowers the learning rate. `side` says which side of the pictures is shrunk to how many pixels,
     `style_scale` how many times as wide as the content the styles are made.
     Without `clamp` pixels may leave [0, 1] on the way, and are cut at the end. `notes` are the
@@ -43,6 +45,7 @@ class Recipe:
     edge: str = "zero"
     gain: float | tuple[float, float, float] = 1.0
     white: float = 1.0
+    level: float | None = None
     optimiser: str = "lbfgs"
     learning_rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
@@ -59,8 +62,9 @@ class Recipe:
 
     def network(self, vgg: VGG) -> VGG:
         """The network as this recipe uses it."""
-        habits = {name: getattr(self, name) for name in ("pooling", "round_up", "edge")}
-        return vgg.adapted(**habits, gain=self.gain, white=self.white)
+        names = ("pooling", "round_up", "edge", "gain", "white")
+        strength = self.level / vgg.level if self.level and vgg.level else 1.0
+        return vgg.adapted(**{n: getattr(self, n) for n in names}, strength=strength)
 
     def objective(
         self,

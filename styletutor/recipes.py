@@ -15,6 +15,9 @@ __all__ = ["STYLE_LAYERS", "Recipe", "find_recipe", "recipes"]
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 STD = (0.229, 0.224, 0.225)
 BLOCKS = range(1, 6)
+# Mean activation of Oxford's VGG-19 for pixels of 0 to 255: from 22 at relu1_1 to 540 at relu3_4,
+# on four of the built-in photographs; this is their geometric mean.
+OXFORD = 140.0
 MEAN_SQUARES = Units(content="mean", style="mean", average=False)
 
 _ALL = [
@@ -30,14 +33,15 @@ _ALL = [
         name="gatys2016",
         source="Gatys, Ecker & Bethge, Image Style Transfer Using Convolutional Neural Networks "
         "(CVPR 2016), Eqs. 1 to 7",
-        notes="The paper's network is rescaled so that the mean activation of each filter is 1; "
-        "this recipe takes the network as it is, so that α/β = 1e-3 means another balance with "
-        "another network.",
+        notes="The paper's network is rescaled so that the mean activation of each filter is 1, as "
+        "the pocket network's roughly is; any other is taken as it comes, so that α/β = 1e-3 means "
+        "another balance there.",
         content_layers={"conv4_2": 1.0},
         style_layers={f"conv{block}_1": 1.0 for block in BLOCKS},
         style_weight=1e3,
         units=Units(content="paper", style="paper"),
         pooling="avg",
+        level=1.0,
         start="noise",
         clamp=False,
         evaluations=1000,
@@ -51,6 +55,7 @@ _ALL = [
         style_weight=1e3,
         units=MEAN_SQUARES,
         pooling="max",
+        level=OXFORD,
         clamp=False,
         evaluations=500,
         side=("short", 512),
@@ -66,6 +71,7 @@ _ALL = [
         tv_weight=100.0,
         units=Units(content="mean", style="mean", pixel_scale=255.0, blend_losses=True),
         pooling="max",
+        level=OXFORD,
         round_up=True,
         optimiser="adam",
         learning_rate=10.0,
@@ -103,6 +109,7 @@ _ALL = [
         tv_weight=1.0,
         units=Units(content="sum", style="keras", variation="sum-absolute", pixel_scale=255.0),
         pooling="max",
+        level=OXFORD,
         pixels=255.0,
         start="noise",
         noise=Noise("uniform", 0.5, tuple(value - 0.5 / 255 for value in CAFFE_MEAN)),
@@ -120,6 +127,7 @@ _ALL = [
         tv_weight=1e-3,
         units=Units("mean", "mean", "gram", "half-sum-squares", 256.0, average=False),
         pooling="max",
+        level=OXFORD,
         round_up=True,
         white=256 / 255,
         learning_rate=10.0,
@@ -140,6 +148,7 @@ _ALL = [
         tv_weight=1e-3,
         units=Units("mean", "mean", "gram", "sum-absolute", 255.0, average=False),
         pooling="max",
+        level=OXFORD,
         learning_rate=1.0,
         pixels=255.0,
         start="noise",

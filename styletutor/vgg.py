@@ -33,7 +33,8 @@ class VGG(nn.Module):
 
     `adapted` gives the same network with other habits: pooling, rounding, edges, input.
     `name`, `trained_on` and `sha256` say which network this is, wherever its pictures go, and
-    `source` what to give to `load_vgg` to get it again.
+    `source` what to give to `load_vgg` to get it again. `level` is the mean activation of its
+    ReLUs, if all have about the same.
 
     >>> vgg(photo, ["relu1_1", "relu4_2"])["relu4_2"].shape       # photo: (1, 3, 256, 256)
     torch.Size([1, 512, 32, 32])
@@ -49,11 +50,13 @@ class VGG(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         pooling: str = "max",
         source: str | None = None,
+        level: float | None = None,
     ) -> None:
         super().__init__()
         _check_choice("pooling", pooling, POOLINGS)
         self.name, self.trained_on, self.sha256, self.pooling = name, trained_on, sha256, pooling
         self.source, self.round_up, self.edge = source or name, False, "zero"
+        self.level = level
         self.layers = _check_parameters(parameters)
         self.convolutions = nn.ModuleDict()
         for conv in (layer.name for layer in self.layers if layer.kind == "conv"):
@@ -97,23 +100,28 @@ class VGG(nn.Module):
         edge: str = "zero",
         gain: float | Sequence[float] = 1.0,
         white: float = 1.0,
+        strength: float = 1.0,
     ) -> VGG:
         """The same filters with the habits of another program; None keeps the pooling.
 
         `round_up`: an odd side pools to the larger half, its last position alone. `edge`: around
         the picture there is "zero", the mean colour, or "repeat", its outermost pixels. Pixels are
         multiplied by `white` before the mean is subtracted, and by `gain` (one number, or one for
-        each of R, G and B) after it.
+        each of R, G and B) after it. All features are `strength` times as strong: a ReLU passes a
+        factor on, so that it takes no more than a stronger input and stronger biases.
         """
         _check_choice("pooling", pooling, (*POOLINGS, None))
         _check_choice("edge", edge, EDGES)
         other = copy.copy(self)
         other.pooling, other.round_up, other.edge = pooling or self.pooling, round_up, edge
         factor = torch.tensor(gain, dtype=torch.float64, device=self.device).expand(3) * white
+        factor = (factor * strength).view(1, 3, 1, 1)
         if (factor != 1).any():
-            first = self.convolutions["conv1_1"]
-            weight = (first.weight.double() * factor.view(1, 3, 1, 1)).to(first.weight.dtype)
             convolutions = nn.ModuleDict(self.convolutions.items())
+            for name, conv in self.convolutions.items() if strength != 1 else ():
+                convolutions[name] = FrozenConv(conv.weight, conv.bias * strength)
+            first = convolutions["conv1_1"]
+            weight = (first.weight.double() * factor).to(first.weight.dtype)
             convolutions["conv1_1"] = FrozenConv(weight, first.bias)
             convolutions.to(memory_format=torch.channels_last)
             other._modules = {**self._modules, "convolutions": convolutions}

@@ -66,6 +66,7 @@ def load_vgg(
         named = weights in ("auto", "vgg19")
         path = (find_vgg19() or fetch_vgg19()) if named else _existing_file(weights)
     network = read_weights(path, pooling, convention)[0].to(device)
+    network.level = 1.0 if weights == "pocket" else None  # it was scaled to that after its training
     network.source = "vgg19" if weights == "auto" else str(weights)
     return network
 
@@ -89,7 +90,8 @@ def untrained(
             channels = layer.channels
     trained_on = "nothing (untrained, seeded random weights)"
     sha256 = digest.hexdigest()
-    return VGG(parameters, name=name, trained_on=trained_on, sha256=sha256, pooling=pooling)
+    says = {"name": name, "trained_on": trained_on, "sha256": sha256}
+    return VGG(parameters, **says, pooling=pooling)
 
 
 def default_device() -> torch.device:

@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
@@ -291,3 +292,43 @@ def test_parameters_that_do_not_fit_are_refused_by_name(change: dict, message: s
 def test_repr_says_which_network_it_is() -> None:
     text = repr(tiny_vgg())
     assert all(part in text for part in ("'tiny'", "nothing", "pool5", "avg", "cpu"))
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("edge", ["zero", "repeat"])
+@pytest.mark.parametrize("round_up", [False, True])
+def test_adapted_has_the_gradient_of_plain_pytorch(pooling: str, edge: str, round_up: bool) -> None:
+    vgg = make_tiny_vgg().double()
+    habits = {"pooling": pooling, "edge": edge, "round_up": round_up, "white": 1.1}
+    habits |= {"strength": 7.0}
+    adapted = vgg.adapted(gain=(2.0, 3.0, 4.0), **habits)
+    x = random_pictures(2, 33, 29).double().requires_grad_()
+    layers = ["relu2_1", "conv3_2", "relu4_1"]
+    ours = adapted(x, layers)
+    gain = torch.tensor([2.0, 3.0, 4.0]).view(3, 1, 1).double()
+    y, plain = (1.1 * x - vgg.mean) * gain, {}
+    for row in vgg.layers[: vgg.layer_names.index("relu4_1") + 1]:
+        if row.kind == "conv":
+            conv = vgg.convolutions[row.name]
+            mode = "replicate" if edge == "repeat" and row.name == "conv1_1" else "constant"
+            y = nn.functional.pad(y, (1, 1, 1, 1), mode=mode)
+            y = nn.functional.conv2d(y, conv.weight, conv.bias)
+        elif row.kind == "relu":
+            y = y.relu()
+        else:
+            pool = nn.functional.max_pool2d if pooling == "max" else nn.functional.avg_pool2d
+            y = pool(y, 2, ceil_mode=round_up)
+        plain[row.name] = 7.0 * y
+    for name in layers:
+        torch.testing.assert_close(ours[name], plain[name])
+        assert adapted.grid(name, (33, 29)) == tuple(plain[name].shape[2:])
+    gradients = [
+        torch.autograd.grad(sum(f[name].square().sum() for name in layers), x, retain_graph=True)[0]
+        for f in (ours, plain)
+    ]
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert vgg.pooling == "avg" and vgg.edge == "zero" and not vgg.round_up, "a copy was adapted"
+    torch.testing.assert_close(
+        vgg(x.detach(), "relu1_1")["relu1_1"],
+        make_tiny_vgg().double()(x.detach(), "relu1_1")["relu1_1"],
+    )
