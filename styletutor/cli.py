@@ -90,10 +90,15 @@ def build_parser() -> argparse.ArgumentParser:
     layers.add_argument("--layers", nargs="+", metavar="L", default=STYLE_LAYERS,
                         help="layers of the sheet (default: relu1_1 … relu5_1)")  # fmt: skip
     _add_network(layers)
-    weights = add("weights", commands.weights, "show, download or check the network's weights")
-    weights.add_argument("action", nargs="?", default="status", metavar="status | fetch | check",
-                         choices=("status", "fetch", "check"))  # fmt: skip
-    weights.add_argument("file", nargs="?", metavar="FILE", help="the weight file to check")
+    text = "show, download, check or convert the network's weights"
+    weights = add("weights", commands.weights, text)
+    weights.add_argument("action", nargs="?", default="status",
+                         metavar="status | fetch | check | convert",
+                         choices=("status", "fetch", "check", "convert"))  # fmt: skip
+    weights.add_argument("files", nargs="*", metavar="FILE",
+                         help="to check; or to convert, and the .safetensors to write")  # fmt: skip
+    weights.add_argument("--last", metavar="L", default="relu5_1",
+                         help="convert: keep what this layer needs (default: relu5_1)")  # fmt: skip
     doctor = add(
         "doctor", commands.doctor, "say what this machine has and what a lesson will cost here"
     )

@@ -11,7 +11,7 @@ import styletutor as st
 from styletutor.files import check_apart
 from styletutor.images import check_writable
 from styletutor.vgg import VGG
-from styletutor.weights import check_weights, fetch_vgg19, find_vgg19
+from styletutor.weights import check_weights, convert_weights, fetch_vgg19, find_vgg19
 
 
 def layers(arguments: argparse.Namespace) -> None:
@@ -42,11 +42,18 @@ def _network(arguments: argparse.Namespace) -> VGG:
 
 
 def weights(arguments: argparse.Namespace) -> None:
-    """`styletutor weights [status | fetch | check FILE]`."""
-    if (arguments.action == "check") != (arguments.file is not None):
-        raise ValueError("`weights check` needs a FILE, and only that; as in: weights check my.pth")
+    """`styletutor weights [status | fetch | check FILE | convert FILE OUT]`."""
+    expected = {"check": 1, "convert": 2}.get(arguments.action, 0)
+    if len(arguments.files) != expected:
+        raise ValueError(
+            f"`weights {arguments.action}` takes {expected} files, not {len(arguments.files)}; as "
+            "in: weights check FILE, weights convert FILE OUT.safetensors"
+        )
     if arguments.action == "check":
-        print(check_weights(arguments.file))
+        print(check_weights(arguments.files[0]))
+    elif arguments.action == "convert":
+        size = convert_weights(*arguments.files, last=arguments.last)
+        print(f"saved {arguments.files[1]} ({size / 1e6:.1f} MB, up to {arguments.last})")
     elif arguments.action == "fetch":
         print(f"the VGG-19 weights are at {fetch_vgg19()}")
     else:

@@ -1,29 +1,35 @@
-"""A weight file: what it holds, in which convention, and the network made from it.
+"""A weight file: in which convention it is, the network made from it, and writing a small one.
 
 Every file becomes the one convention of `VGG`: RGB in [0, 1], the mean subtracted explicitly,
 scale and channel order folded into conv1_1. Files of this project's own making, in safetensors,
-are written so: tensors "conv1_1.weight", "conv1_1.bias", …, and metadata "trained_on", "pooling".
+are written so: tensors "conv1_1.weight", "conv1_1.bias", …, and metadata "trained_on", "pooling"
+and "mean".
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from styletutor.layers import CONV_NAMES, LAYER_NAMES
+from styletutor.files import write_file
+from styletutor.formats import Contents, read_contents
+from styletutor.layers import CONV_NAMES, check_layer
 from styletutor.vgg import IMAGENET_MEAN, VGG
 
+CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 # Name → channels in the order R, G, B; what turns a picture in [0, 1] into that scale; RGB mean.
 CONVENTIONS = {
     "styletutor": ((0, 1, 2), (1.0, 1.0, 1.0), IMAGENET_MEAN),
     "torchvision": ((0, 1, 2), (1 / 0.229, 1 / 0.224, 1 / 0.225), IMAGENET_MEAN),
-    "caffe": ((2, 1, 0), (255.0, 255.0, 255.0), (123.68 / 255, 116.779 / 255, 103.939 / 255)),
+    "caffe": ((2, 1, 0), (255.0, 255.0, 255.0), CAFFE_MEAN),
+    "keras": ((2, 1, 0), (255.0, 255.0, 255.0), CAFFE_MEAN),
+    "matconvnet": ((0, 1, 2), (255.0, 255.0, 255.0), CAFFE_MEAN),
 }
 
 VGG19_SHA256, CAFFE_SHA256 = "dcbb9e9d", "d01eb7cb"  # the first digits of the published files
@@ -39,10 +45,12 @@ class WeightsInfo:
     path: Path
     size: int  # bytes
     sha256: str
+    format: str
     last_layer: str
     widths: tuple[int, ...]  # channels of each block that the file reaches
     dtype: str
-    # "torchvision": RGB, [0, 1], mean and std; "caffe": BGR, 0–255, mean; "styletutor": as `VGG`
+    # "torchvision": RGB, [0, 1], mean and std; "caffe" and "keras": BGR, 0–255, mean;
+    # "matconvnet": RGB, 0–255, mean; "styletutor": as `VGG`
     convention: str
     reason: str
     known: str | None  # "vgg19" if it is a published network
@@ -50,9 +58,10 @@ class WeightsInfo:
 
     def __repr__(self) -> str:
         return (
-            f"WeightsInfo({self.path.name}: {self.size / 1e6:.1f} MB, conv1_1 … {self.last_layer}, "
-            f"{self.widths} channels, {self.dtype}, {self.convention} convention ({self.reason}), "
-            f"trained on: {self.trained_on}, sha256 {self.sha256[:8]}…)"
+            f"WeightsInfo({self.path.name}: {self.format}, {self.size / 1e6:.1f} MB, conv1_1 … "
+            f"{self.last_layer}, {self.widths} channels, {self.dtype}, {self.convention} "
+            f"convention ({self.reason}), trained on: {self.trained_on}, "
+            f"{'known as ' + self.known if self.known else 'no known file'}, sha256 {self.sha256})"
         )
 
 
@@ -71,10 +80,10 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
     """
     sha256 = sha256_of(path)
     try:
-        state, about = _state(path)
-        parameters = _parameters(state, own=bool(about))
+        contents = read_contents(path)
+        parameters, about = contents.parameters, contents.about
         weight, bias = parameters["conv1_1"]
-        convention, reason, trained_on = _convention(sha256, weight, about)
+        convention, reason, trained_on = _convention(sha256, contents)
         pooling = pooling or about.get("pooling", "max")
         if asked:
             convention, reason = asked, "as asked for"
@@ -83,6 +92,7 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
         known = "vgg19" if trained_on.startswith("ImageNet") else None
         says = {"name": known or path.stem, "trained_on": trained_on, "sha256": sha256}
         order, scale, mean = CONVENTIONS[convention]
+        mean = _mean(contents) or mean
         if weight.shape[1:] == (3, 3, 3):  # if not, VGG says so
             scales = torch.tensor(scale, dtype=torch.float64).view(1, 3, 1, 1)
             parameters["conv1_1"] = (weight.double()[:, order] * scales, bias)
@@ -91,65 +101,66 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
         raise ValueError(f"cannot use the weight file {path}: {error}") from None
     widths = tuple(len(pair[1]) for name, pair in parameters.items() if name.endswith("_1"))
     dtype, last = str(weight.dtype).removeprefix("torch."), network.layer_names[-1]
-    size = path.stat().st_size
-    about = (path, size, sha256, last, widths, dtype, convention, reason, known, trained_on)
-    return network, WeightsInfo(*about)
+    size, kind = path.stat().st_size, contents.format
+    says = (path, size, sha256, kind, last, widths, dtype, convention, reason, known, trained_on)
+    return network, WeightsInfo(*says)
 
 
-def _state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
-    # The tensors of a file by name, and what it says of itself if it is one of this project's.
-    state, about = None, {}
+def write_weights(network: VGG, path: str | Path, last: str | None = None) -> int:
+    """Write the convolutions of a network up to the layer `last` (None: all) as safetensors.
+
+    `load_vgg` of that file gives the same features to the bit. Returns the file's size in bytes.
+    Raises ValueError for an unknown layer, and otherwise as `files.try_writing`.
+    """
+    end = (
+        len(network.layer_names)
+        if last is None
+        else 1 + network.layer_names.index(check_layer(last, network.layer_names))
+    )
+    tensors = {}
+    for name in (name for name in network.layer_names[:end] if name in CONV_NAMES):
+        conv = network.convolutions[name]
+        tensors |= {f"{name}.weight": conv.weight.contiguous(), f"{name}.bias": conv.bias}
+    mean = json.dumps(network.mean.flatten().double().tolist())
+    says = {"trained_on": network.trained_on, "pooling": network.pooling, "mean": mean}
+    data = save(tensors, says)
+    write_file(path, data)
+    return len(data)
+
+
+def _mean(contents: Contents) -> tuple[float, ...] | None:
+    if "mean" not in contents.about:
+        return contents.mean
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
-        if start.endswith(b"{"):  # safetensors: the header's length, then its JSON
-            with safe_open(path, "pt") as file:
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                if "conv1_1.weight" in state:
-                    about = {"trained_on": "unknown"} | (file.metadata() or {})
-        else:  # torch's older format, not zipped, cannot be memory-mapped
-            zipped = start.startswith(b"PK")
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception:  # damaged bytes make an unpickler fail in any way whatever
-        state = None
-    if not isinstance(state, Mapping):
-        raise ValueError("it is damaged or no PyTorch state dict; get it again or choose another")
-    return state, about
+        mean = tuple(map(float, json.loads(contents.about["mean"])))
+        if len(mean) == 3 and all(0 <= value <= 1 for value in mean):
+            return mean
+    except (ValueError, TypeError):
+        pass
+    raise ValueError("its mean is not three numbers in [0, 1]; get it again")
 
 
-def _parameters(state: Mapping[str, Tensor], own: bool) -> dict[str, tuple[Tensor, Tensor]]:
-    # LAYER_NAMES counts as torchvision's `features` do: convolutions, ReLUs and poolings alike.
-    keys = {name: f"features.{LAYER_NAMES.index(name)}." for name in CONV_NAMES}
-    if own:
-        keys = {name: f"{name}." for name in CONV_NAMES}
-    prefix = "conv" if own else "features."
-    expected = [key + part for key in keys.values() for part in ("weight", "bias")]
-    strange = [k for k in state if str(k).startswith(prefix) and k not in expected]
-    if strange or expected[0] not in state:
-        what = f"has {strange[0]}" if strange else f"lacks {expected[0]}"
-        raise ValueError(f"it {what}, so it is no VGG-19 in a known layout; choose another")
-    parameters = {}
-    for name, key in keys.items():
-        pair = [state.get(key + part) for part in ("weight", "bias")]
-        if all(isinstance(t, Tensor) and t.is_floating_point() and t.ndim for t in pair):
-            parameters[name] = (pair[0].detach(), pair[1].detach())
-        elif any(t is not None for t in pair):
-            raise ValueError(f"its {name} ({key}*) lacks weights or biases; get it again")
-    return parameters
-
-
-def _convention(sha256: str, weight: Tensor, about: Mapping[str, str]) -> tuple[str, str, str]:
+def _convention(sha256: str, contents: Contents) -> tuple[str, str, str]:
     # The convention, the evidence for it, and what the weights were trained on.
-    if about:
-        return "styletutor", "safetensors in styletutor's layout", about["trained_on"][:200]
+    weight, prescribed = contents.parameters["conv1_1"][0], contents.convention
+    if prescribed == "styletutor":
+        return "styletutor", contents.format, contents.about["trained_on"][:200]
     oxford = "ImageNet (published VGG-19, Caffe conversion)"
+    if prescribed is not None:
+        is_oxfords = _is_oxfords(weight[:, [2, 1, 0]] if prescribed == "matconvnet" else weight)
+        return prescribed, f"as in {contents.format}", oxford if is_oxfords else "unknown"
     if sha256.startswith(VGG19_SHA256):
         return "torchvision", "SHA-256 of torchvision's file", "ImageNet (torchvision)"
     if sha256.startswith(CAFFE_SHA256):
         return "caffe", "SHA-256 of the published Caffe conversion", oxford
-    if hashlib.sha256(weight.half().contiguous().numpy().tobytes()).hexdigest() == _OXFORD_CONV1_1:
+    if _is_oxfords(weight):
         return "caffe", "conv1_1 is that of Oxford's VGG-19", oxford
     # Initialised for [0, 1] it is above .04. Large weights prove nothing: Oxford's have .16.
     if weight.float().abs().mean() < 0.02:
         return "caffe", "conv1_1 is so small that it must be for 0–255", "unknown"
     return "torchvision", "assumed, for lack of evidence", "unknown"
+
+
+def _is_oxfords(weight: Tensor) -> bool:
+    data = weight.half().contiguous().numpy().tobytes()
+    return hashlib.sha256(data).hexdigest() == _OXFORD_CONV1_1

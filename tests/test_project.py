@@ -16,7 +16,7 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 FLOORS = [
     {"files", "artworks", "losses", "lbfgs", "adam", "frozen", "structure", "knobs", "stages"}
     | {"layers", "colours", "arithmetic"},
-    {"images", "vgg", "units", "styles"},
+    {"images", "vgg", "units", "styles", "formats"},
     {"weightfiles", "samples", "targets", "memory", "starts"},
     {"weights", "objective", "result"},
     {"recipe", "engine"},

@@ -1,0 +1,298 @@
+"""Weight files of other programs, written here in their real layouts from known weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from conftest import make_tiny_vgg, random_pictures
+from safetensors.torch import save_file
+from torch import Tensor
+
+import styletutor as st
+from styletutor.cli import main
+from styletutor.layers import CONV_NAMES, LAYER_NAMES
+from styletutor.vgg import VGG
+from styletutor.weights import check_weights, convert_weights
+
+CAFFE_MEAN = (123.68, 116.779, 103.939)
+Caffe = dict[str, tuple[Tensor, Tensor]]
+
+
+def known() -> VGG:
+    """The network that every file holds: for RGB in [0, 1], with Caffe's mean."""
+    tiny = make_tiny_vgg(pooling="max")
+    parameters = {name: (conv.weight, conv.bias) for name, conv in tiny.convolutions.items()}
+    mean = [value / 255 for value in CAFFE_MEAN]
+    says = {"name": "known", "trained_on": "nothing", "sha256": "0" * 64}
+    return VGG(parameters, mean=mean, pooling="max", **says)
+
+
+def for_caffe(vgg: VGG) -> Caffe:
+    """The same for BGR from 0 to 255."""
+    state = {name: (conv.weight.clone(), conv.bias) for name, conv in vgg.convolutions.items()}
+    weight, bias = state["conv1_1"]
+    return {**state, "conv1_1": (weight.flip(1) / 255, bias)}
+
+
+def struct(**fields: object) -> np.ndarray:
+    """A MATLAB struct of one entry."""
+    array = np.empty((1, 1), dtype=[(name, object) for name in fields])
+    array[0, 0] = tuple(fields.values())
+    return array
+
+
+def cells(*values: object) -> np.ndarray:
+    row = np.empty((1, len(values)), dtype=object)
+    for place, value in enumerate(values):
+        row[0, place] = value
+    return row
+
+
+def matconvnet(path: Path, caffe: Caffe, new: bool) -> None:
+    """imagenet-vgg-verydeep-19.mat: kernels width × height × in × out, RGB, 0 to 255."""
+    layers = []
+    for name in LAYER_NAMES:
+        kind = name[:4] if name[:4] in ("conv", "relu", "pool") else name
+        weights = cells()
+        if kind == "conv":
+            weight, bias = caffe[name]
+            weight = weight.flip(1) if name == "conv1_1" else weight
+            kernels = weight.permute(3, 2, 1, 0).contiguous().numpy()
+            weights = cells(kernels, bias.numpy().reshape(1, -1))
+        if new:
+            layers.append(
+                struct(name=name, type=kind, weights=weights, pad=1, stride=1, opts=cells())
+            )
+        else:
+            layers.append(struct(weights=weights, pad=1, type=kind, name=name, stride=1))
+    top = cells(np.zeros((1, 1, 8, 5), np.float32), np.zeros((1, 5), np.float32))
+    layers.append(struct(name="fc6", type="conv", weights=top, pad=0, stride=1, opts=cells()))
+    size = np.array([[224, 224, 3]])
+    if new:
+        average = np.array(CAFFE_MEAN, np.float32).reshape(1, 1, 3)
+        normalization = struct(imageSize=size, keepAspect=1, averageImage=average)
+        rest = {"meta": struct(classes=struct(name="cat"), normalization=normalization)}
+    else:
+        average = np.broadcast_to(np.array(CAFFE_MEAN, np.float32), (224, 224, 3)).copy()
+        rest = {"normalization": struct(averageImage=average, keepAspect=1, imageSize=size)}
+        rest["classes"] = struct(name="cat")
+    scipy.io.savemat(path, {"layers": cells(*layers), **rest})
+
+
+def keras(path: Path, caffe: Caffe, name: Callable[[str, str], str], top: bool = False) -> None:
+    """Kernels height × width × in × out, BGR."""
+    with h5py.File(path, "w") as file:
+        for conv, (weight, bias) in caffe.items():
+            file[name(conv, "W")] = weight.permute(2, 3, 1, 0).contiguous().numpy()
+            file[name(conv, "b")] = bias.numpy()
+        if top:
+            file["fc1/fc1_W_1:0"] = np.zeros((8, 5), np.float32)
+            file["fc1/fc1_b_1:0"] = np.zeros(5, np.float32)
+            file["block5_pool/empty"] = np.zeros(0, np.float32)
+
+
+def block(conv: str) -> str:
+    return f"block{conv[4]}_conv{conv[6]}"
+
+
+def classic(conv: str, part: str) -> str:
+    return f"{block(conv)}/{block(conv)}_{part}_1:0"
+
+
+def whole_model(conv: str, part: str) -> str:
+    what = {"W": "kernel", "b": "bias"}[part]
+    return f"model_weights/{block(conv)}/{block(conv)}/{what}:0"
+
+
+def keras_3(conv: str, part: str) -> str:
+    number = CONV_NAMES.index(conv)
+    return f"layers/conv2d{f'_{number}' if number else ''}/vars/{'Wb'.index(part)}"
+
+
+def pytorch(caffe: Caffe) -> dict[str, Tensor]:
+    state = {}
+    for name, (weight, bias) in caffe.items():
+        key = f"features.{LAYER_NAMES.index(name)}"
+        state |= {f"{key}.weight": weight.contiguous(), f"{key}.bias": bias}
+    return state
+
+
+WRITERS = {
+    "old.mat": lambda path, caffe: matconvnet(path, caffe, new=False),
+    "new.mat": lambda path, caffe: matconvnet(path, caffe, new=True),
+    "notop.h5": lambda path, caffe: keras(path, caffe, classic),
+    "top.h5": lambda path, caffe: keras(path, caffe, classic, top=True),
+    "model.h5": lambda path, caffe: keras(path, caffe, whole_model),
+    "keras3.weights.h5": lambda path, caffe: keras(path, caffe, keras_3),
+    "caffe.pth": lambda path, caffe: torch.save(pytorch(caffe), path),
+    "caffe.safetensors": lambda path, caffe: save_file(pytorch(caffe), path),
+}
+FORMATS = {
+    "old.mat": ("matconvnet .mat (older layout)", "matconvnet"),
+    "new.mat": ("matconvnet .mat (newer layout)", "matconvnet"),
+    "notop.h5": ("Keras .h5", "keras"),
+    "top.h5": ("Keras .h5", "keras"),
+    "model.h5": ("Keras .h5", "keras"),
+    "keras3.weights.h5": ("Keras .h5", "keras"),
+    "caffe.pth": ("PyTorch state dict", "caffe"),
+    "caffe.safetensors": ("safetensors", "caffe"),
+}
+
+
+def features(vgg: VGG) -> dict[str, Tensor]:
+    """Border positions included, which zero padding after the mean makes what they are."""
+    return vgg(random_pictures(1, 40, 48), ["conv1_1", "relu2_1", "relu4_2", "relu5_4"])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_all_formats_give_the_same_features(name: str, tmp_path: Path) -> None:
+    vgg, path = known(), tmp_path / name
+    WRITERS[name](path, for_caffe(vgg))
+    loaded = st.load_vgg(path, device="cpu")
+    for layer, expected in features(vgg).items():
+        found = features(loaded)[layer]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[..., 0, :], expected[..., 0, :], rtol=1e-4, atol=1e-5)
+    info = check_weights(path)
+    assert (info.format, info.convention) == FORMATS[name]
+    assert info.last_layer == "pool5" and info.widths == (4, 5, 6, 7, 8)
+    assert info.known is None and info.trained_on == "unknown"
+    assert info.sha256 in repr(info) and info.format in repr(info)
+
+
+def test_torchvisions_convention(tmp_path: Path) -> None:
+    tiny = make_tiny_vgg(pooling="max")
+    state = {name: (conv.weight.clone(), conv.bias) for name, conv in tiny.convolutions.items()}
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    state["conv1_1"] = (state["conv1_1"][0] * std, state["conv1_1"][1])
+    torch.save(pytorch(state), tmp_path / "torchvision.pth")
+    loaded = st.load_vgg(tmp_path / "torchvision.pth", device="cpu")
+    for layer, expected in features(tiny).items():
+        torch.testing.assert_close(features(loaded)[layer], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["old.mat", "notop.h5", "caffe.pth"])
+def test_a_network_that_stops_early(name: str, tmp_path: Path) -> None:
+    caffe = {n: pair for n, pair in for_caffe(known()).items() if n < "conv3_3"}
+    path = tmp_path / name
+    if name == "old.mat":
+        full = for_caffe(known())
+        matconvnet(path, full, new=False)
+        data = scipy.io.loadmat(path)
+        data["layers"] = data["layers"][:, : LAYER_NAMES.index("relu3_2") + 1]
+        scipy.io.savemat(path, {k: v for k, v in data.items() if not k.startswith("__")})
+    else:
+        WRITERS[name](path, caffe)
+    loaded = st.load_vgg(path, device="cpu")
+    assert loaded.layer_names[-1] == "relu3_2"
+    with pytest.raises(ValueError, match="lies beyond the end of these weights"):
+        loaded(random_pictures(1, 32, 32), "relu4_1")
+
+
+def test_oxfords_weights_are_known_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By conv1_1: here that of the known network is taken for Oxford's."""
+    import hashlib
+
+    caffe = for_caffe(known())
+    first = caffe["conv1_1"][0].half().contiguous().numpy().tobytes()
+    digest = hashlib.sha256(first).hexdigest()
+    monkeypatch.setattr("styletutor.weightfiles._OXFORD_CONV1_1", digest)
+    for name, write in WRITERS.items():
+        write(tmp_path / name, caffe)
+        info = check_weights(tmp_path / name)
+        assert info.known == "vgg19", name
+        assert info.trained_on.startswith("ImageNet")
+        assert "known as vgg19" in repr(info)
+
+
+@pytest.mark.parametrize("name", ["new.mat", "top.h5", "caffe.pth"])
+def test_converted_weights_are_small_and_give_the_same_bits(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source, out = tmp_path / name, tmp_path / "small.safetensors"
+    WRITERS[name](source, for_caffe(known()))
+    command = ["weights", "convert", str(source), str(out)]
+    assert main([*command, "--last", "relu4_2"]) == 0
+    assert f"saved {out}" in capsys.readouterr().out
+    small, full = (st.load_vgg(path, device="cpu") for path in (out, source))
+    assert small.layer_names[-1] == "relu4_2"
+    picture = random_pictures(1, 40, 48)
+    for layer in ("conv1_1", "relu4_2"):
+        assert torch.equal(small(picture, layer)[layer], full(picture, layer)[layer])
+    info = check_weights(out)
+    assert info.convention == "styletutor" and info.trained_on == full.trained_on
+    assert torch.equal(small.mean, full.mean) and small.pooling == full.pooling
+    assert convert_weights(out, tmp_path / "again.safetensors") > 0
+
+
+def test_a_bad_conversion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    source = tmp_path / "caffe.pth"
+    WRITERS["caffe.pth"](source, for_caffe(known()))
+    for words, message in (
+        ([str(source), str(tmp_path / "out.pth")], "let it end in .safetensors"),
+        ([str(source)], "takes 2 files, not 1"),
+        ([str(tmp_path / "none.pth"), str(tmp_path / "o.safetensors")], "none.pth"),
+        ([str(source), str(tmp_path / "o.safetensors"), "--last", "rleu4_2"], "relu4_2"),
+        ([str(source), str(tmp_path / "no" / "o.safetensors")], "no folder"),
+    ):
+        assert main(["weights", "convert", *words]) == 2
+        error = capsys.readouterr().err
+        assert message in error and len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["caffe.pth"]
+
+
+def something_else_mat(path: Path) -> None:
+    scipy.io.savemat(path, {"x": np.zeros(3)})
+
+
+def other_layers_mat(path: Path) -> None:
+    scipy.io.savemat(path, {"layers": cells(struct(name="conv1", weights=cells()))})
+
+
+def cut_mat(path: Path) -> None:
+    matconvnet(path, for_caffe(known()), new=True)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def something_else_h5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["x"] = np.zeros(3)
+
+
+def cut_h5(path: Path) -> None:
+    keras(path, for_caffe(known()), classic)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def without_a_bias_h5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["block1_conv1/block1_conv1_W_1:0"] = np.zeros((3, 3, 3, 4), np.float32)
+
+
+def of_numbers_h5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["block1_conv1/kernel"] = np.zeros((3, 3, 3, 4), np.int64)
+        file["block1_conv1/bias"] = np.zeros(4, np.int64)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        something_else_mat, other_layers_mat, cut_mat, something_else_h5, cut_h5,
+        without_a_bias_h5, of_numbers_h5,
+    ],
+)  # fmt: skip
+def test_files_that_are_something_else(
+    write: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / ("bad.mat" if write.__name__.endswith("mat") else "bad.h5")
+    write(path)
+    assert main(["weights", "check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert f"cannot use the weight file {path}" in error and len(error.splitlines()) == 1
