@@ -28,6 +28,7 @@ from styletutor.recipe import Recipe
 from styletutor.recipes import recipes
 from styletutor.reconstruct import reconstruct_content, reconstruct_style
 from styletutor.result import Result
+from styletutor.rosetta import rosetta
 from styletutor.run import Run
 from styletutor.samples import load_image, sample_names
 from styletutor.timelapse import Timelapse
@@ -54,6 +55,7 @@ __all__ = [
     "reconstruct_style",
     "relative_error",
     "resize_image",
+    "rosetta",
     "sample_names",
     "save_image",
     "style_loss",

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from styletutor.descent import Step
@@ -82,9 +82,9 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; check the name")
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            saved = json.loads((file.metadata() or {})[KEY])
+        data = Path(path).read_bytes()  # all at once: it may be replaced meanwhile
+        tensors, header = load(data), data[8 : 8 + int.from_bytes(data[:8], "little")]
+        saved = json.loads(json.loads(header)["__metadata__"][KEY])
         if saved["sha256"] != _digest(tensors) or "evaluation" not in tensors:
             raise ValueError
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):

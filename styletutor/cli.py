@@ -99,6 +99,13 @@ def build_parser() -> argparse.ArgumentParser:
                          help="to check; or to convert, and the .safetensors to write")  # fmt: skip
     weights.add_argument("--last", metavar="L", default="relu5_1",
                          help="convert: keep what this layer needs (default: relu5_1)")  # fmt: skip
+    text = "list the recipes, and their weights in the paper's units for a pair of pictures"
+    recipes = add("recipes", commands.recipes, text)
+    recipes.add_argument("name", nargs="?", metavar="NAME", help="all that one recipe sets")
+    recipes.add_argument("--content", metavar="A", default="astronaut")
+    recipes.add_argument("--styles", nargs="+", metavar="B", default=["swirling-strokes"])
+    recipes.add_argument("--size", type=int, metavar="N", default=256)
+    _add_network(recipes)
     doctor = add(
         "doctor", commands.doctor, "say what this machine has and what a lesson will cost here"
     )

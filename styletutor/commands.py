@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import styletutor as st
 from styletutor.files import check_apart
 from styletutor.images import check_writable
+from styletutor.recipes import find_recipe
+from styletutor.rosetta import as_lines, rosetta
 from styletutor.vgg import VGG
 from styletutor.weights import check_weights, convert_weights, fetch_vgg19, find_vgg19
 
@@ -64,6 +67,28 @@ def weights(arguments: argparse.Namespace) -> None:
         )
         print(f"vgg19   {where}")
         print(f"auto    means {'vgg19' if found else 'pocket'} here")
+
+
+def recipes(arguments: argparse.Namespace) -> None:
+    """`styletutor recipes [NAME]`: the Rosetta table, or one recipe's data."""
+    if arguments.name is not None:
+        recipe = find_recipe(arguments.name)
+        for field in fields(recipe):
+            print(f"{field.name:15} {getattr(recipe, field.name)}")
+        return
+    for recipe in st.recipes.values():
+        print(f"{recipe.name:16} {recipe.source}")
+    vgg = _network(arguments)
+    photo, *styles = (
+        st.load_image(name, arguments.size).to(vgg.device)
+        for name in (arguments.content, *arguments.styles)
+    )
+    height, width = photo.shape[2:]
+    print(
+        f"\nIn the paper's units (α ½Σ(F-P)² + β ΣE), for {width}×{height} pixels and {vgg.name}:"
+    )
+    for line in as_lines(rosetta(vgg, photo, styles)):
+        print(line)
 
 
 def doctor(arguments: argparse.Namespace) -> None:

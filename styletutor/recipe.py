@@ -95,8 +95,10 @@ class Recipe:
             units=self.units,
         )
 
-    def translate_to(self, other: Recipe, vgg: VGG, content: Tensor, styles: Sequence[Tensor]):
-        """This recipe with its weights in the units of `other`, for these pictures: a `Recipe`.
+    def translate_to(
+        self, other: Recipe, vgg: VGG, content: Tensor, styles: Sequence[Tensor]
+    ) -> Recipe:
+        """This recipe with its weights in the units of `other`, for these pictures.
 
         The same layers, the same network and the same gradient, in the numbers that one would give
         to the other system. Raises ValueError if the two compare different things of a style.
@@ -120,7 +122,8 @@ class Recipe:
                 for part, factor in ours.targets.factors.items()
                 if part.startswith(term)
             }
-            whole = sum(new.values()) if units.average else max(new.values())
+            # With `average` the new layer weights sum to 1, as they are scaled to.
+            whole = (sum if units.average else max)(new.values())
             changes[f"{term}_weight"] = whole
             changes[f"{term}_layers"] = {n: value / whole for n, value in new.items()}
         return replace(self, **changes)

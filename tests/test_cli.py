@@ -165,7 +165,8 @@ def test_doctor(capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["transfer"], ["reconstruct"], ["layers"], ["weights"], ["doctor"], ["lab"]]
+    "command",
+    [[], ["transfer"], ["reconstruct"], ["layers"], ["weights"], ["recipes"], ["doctor"], ["lab"]],
 )
 def test_help(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as exit_:

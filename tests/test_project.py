@@ -25,7 +25,7 @@ FLOORS = [
     {"checkpoints"},
     {"solve"},
     {"transfer", "reconstruct", "figures", "run", "reports"},
-    {"plots", "doctor", "timelapse"},
+    {"plots", "doctor", "timelapse", "rosetta"},
     {"watching"},
     {"widgets", "lessons"},
     {"commands", "painting"},

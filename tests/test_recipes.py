@@ -14,8 +14,11 @@ import torch
 import torch.nn.functional as F
 from conftest import make_tiny_vgg, random_pictures
 
+from styletutor.cli import main
+from styletutor.losses import content_loss, gram_matrix, style_loss
 from styletutor.recipe import STYLE_LAYERS
 from styletutor.recipes import find_recipe, recipes
+from styletutor.rosetta import as_lines, rosetta
 from styletutor.units import Units
 from styletutor.vgg import VGG
 
@@ -330,6 +333,48 @@ def test_translations_that_everybody_can_check() -> None:
         assert paper.style_weight * share == pytest.approx(4e3 / n**2, rel=1e-5)
     places = vgg.layer("relu4_2").channels * 16
     assert paper.content_weight == pytest.approx(2 / places)
+
+
+def test_the_rosetta_table() -> None:
+    """α and β, put into the paper's own formula, give each system's loss."""
+    vgg = make_tiny_vgg().double()
+    x, p, a = (random_pictures(1, 32, 48, seed=seed).double() for seed in range(3))
+    rows = {row.name: row for row in rosetta(vgg, p, [a])}
+    assert list(rows) == list(recipes)
+    for name, row in rows.items():
+        if name == "crowsonkb":
+            assert not row.content and "wasserstein" in row.why
+            continue
+        recipe = recipes[name]
+        network, terms = recipe.network(vgg), recipe.objective(vgg, content=p, styles=[a])(x)
+        pairs = {
+            layer: [network(picture, layer)[layer] for picture in (x, p, a)]
+            for layer in (*row.content, *row.style)
+        }
+        content = sum(w * content_loss(*pairs[n][:2]) for n, w in row.content.items())
+        style = sum(
+            w * style_loss(gram_matrix(pairs[n][0]), gram_matrix(pairs[n][2]))
+            for n, w in row.style.items()
+        )
+        assert content.item() == pytest.approx(terms["content"].item(), rel=1e-5)
+        assert style.item() == pytest.approx(terms["style"].item(), rel=1e-5)
+    early = VGG(
+        {n: (c.weight, c.bias) for n, c in list(make_tiny_vgg().convolutions.items())[:8]},
+        name="early", trained_on="nothing", sha256="0" * 64,
+    )  # fmt: skip
+    rows = {row.name: row for row in rosetta(early, p.float(), [a.float()])}
+    assert rows["zhenye-na"].style and "beyond the end of these weights" in rows["d2l"].why
+    assert len(as_lines(list(rows.values()))) == len(recipes) + 1
+
+
+def test_the_table_on_the_command_line(capsys: pytest.CaptureFixture) -> None:
+    assert main(["recipes", "--weights", "pocket", "--size", "64"]) == 0
+    out = capsys.readouterr().out
+    assert all(out.count(name) >= 2 for name in recipes)
+    assert main(["recipes", "crowsonkb"]) == 0
+    assert "wasserstein" in capsys.readouterr().out
+    assert main(["recipes", "crowson"]) == 2
+    assert "did you mean crowsonkb" in capsys.readouterr().err
 
 
 def test_what_cannot_be_translated_says_so() -> None:
