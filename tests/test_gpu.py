@@ -1,13 +1,14 @@
 """What only a GPU can show; skipped where there is none."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
-from styletutor.descent import Step, descend
+from styletutor.descent import Step, Stop, descend
 from styletutor.engine import Engine
 from styletutor.memory import predict
 from styletutor.objective import Objective
@@ -137,3 +138,88 @@ def test_verbs_pick_the_gpu() -> None:
     assert result.device.startswith("cuda")
     assert result.image.device.type == "cpu"
     assert result.settings["precision"] == "fast"
+
+
+def test_a_knob_that_changes_its_length_is_taken_up() -> None:
+    """Its tensor moves to another place, where an old recording would not look."""
+    objective, start = make("cuda")
+    steps = descend(objective, start.repeat(2, 1, 1, 1), 30)
+    for _ in range(12):
+        next(steps)
+    objective.set_weight("style", [1.0, 50.0])
+    after = next(steps)
+    expected = objective.parts(after.image)
+    for name, value in after.parts.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+    *_, last = steps
+    for name, value in objective.parts(last.image).items():
+        torch.testing.assert_close(last.parts[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_recording_that_fails_in_its_midst_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = totals(list(descend(*make("cuda"), 20)))
+    original = Engine._next
+
+    def fail(self: Engine, point: object) -> object:
+        result = original(self, point)
+        if torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("in the midst")
+        return result
+
+    monkeypatch.setattr(Engine, "_next", fail)
+    with pytest.warns(UserWarning, match="no CUDA graph"):
+        steps = list(descend(*make("cuda"), 20))
+    assert totals(steps) == pytest.approx(expected, rel=1e-3)
+
+
+def test_two_runs_at_once_do_not_disturb_each_other() -> None:
+    photo, art = (random_pictures(1, 64, 96, seed=seed) for seed in (1, 2))
+    how = {"evaluations": 60, "precision": "exact", **LAYERS}
+    vggs = [make_tiny_vgg().to("cuda") for _ in range(2)]
+    alone = st.transfer(photo, art, vgg=vggs[0], progress=False, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runs = [st.Run(st.transfer, photo, art, vgg=vgg, **how).start() for vgg in vggs]
+        results = [run.wait(timeout=120) for run in runs]
+    for result in results:
+        assert result.loss["end"]["total"] == pytest.approx(alone.loss["end"]["total"], rel=0.05)
+    assert torch.backends.cuda.matmul.fp32_precision != "ieee"
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    photo, art = (random_pictures(1, 64, 96, seed=seed) for seed in (1, 2))
+    how = {"vgg": make_tiny_vgg().to("cuda"), "evaluations": 30, "precision": "exact", **LAYERS}
+
+    def stop(step: Step) -> None:
+        if step.evaluation == 17:
+            raise Stop
+
+    whole = st.transfer(photo, art, **how)
+    st.transfer(photo, art, checkpoint=tmp_path / "run", on_step=stop, **how)
+    resumed = st.transfer(photo, art, resume=tmp_path / "run", **how)
+    assert resumed.history[:17] == whole.history[:17]
+    assert resumed.loss["end"]["total"] == pytest.approx(whole.loss["end"]["total"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", sorted(st.recipes))
+def test_every_recipe_is_recorded(name: str) -> None:
+    vgg = st.load_vgg("pocket", device="cuda")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = st.transfer(
+            "coffee", "wave-print", vgg=vgg, size=96, recipe=name, evaluations=12, precision="exact"
+        )
+    assert result.loss["end"]["total"] < result.loss["start"]["total"]
+
+
+def test_regions_on_the_gpu() -> None:
+    vgg = make_tiny_vgg()
+    photo, a, b = (random_pictures(1, 64, 96, seed=seed) for seed in range(3))
+    left = torch.zeros(64, 96)
+    left[:, :48] = 1
+    how = {"masks": [left, 1 - left], "evaluations": 20, "precision": "exact", **LAYERS}
+    on_cpu, on_gpu = (
+        st.transfer(photo, [a, b], vgg=vgg.to(device), **how) for device in ("cpu", "cuda")
+    )
+    assert on_gpu.loss["start"]["total"] == pytest.approx(on_cpu.loss["start"]["total"], rel=1e-3)
+    assert on_gpu.loss["end"]["total"] == pytest.approx(on_cpu.loss["end"]["total"], rel=0.1)
