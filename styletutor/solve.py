@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from styletutor.checkpoints import Checkpoint, without_interrupts
@@ -84,7 +85,7 @@ def run_descent(
     return Result(
         image=fit(last.best, start.shape[2:], 1).clamp(0, 1).cpu(),
         history=history,
-        settings=dict(settings),
+        settings=as_json(settings),
         loss={"start": _terms(history[0]), "end": _terms(read_back([(last.best_parts, [])])[0])},
         command=command,
         backbone={"name": vgg.name, "sha256": vgg.sha256, "trained_on": vgg.trained_on},
@@ -124,7 +125,7 @@ def solve(
     chosen = {"precision": precision, "coarse_to_fine": coarse}
     named = f"tensor with sha256 {pixels_sha256(start)}" if given == "tensor" else given
     about = {"start": named, "weights": vgg.source, "pooling": vgg.pooling}
-    settings, how = {**settings, **chosen, **about}, {**how, **chosen}
+    settings, how = as_json({**settings, **chosen, **about}), {**how, **chosen}
     path, every, resume = files
     saved = None
     if path or resume:
@@ -134,6 +135,11 @@ def solve(
         run["pictures"] = [pixels_sha256(each) for each in used]
         saved = Checkpoint(path or resume, run, resume, every)
     return run_descent(command, objective, first, settings, how, on_step, progress, saved)
+
+
+def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with Python's numbers in place of numpy's."""
+    return {n: v.item() if isinstance(v, np.generic) else v for n, v in settings.items()}
 
 
 def _set_weights(objective: Objective, weights: Mapping[str, list[float]]) -> None:

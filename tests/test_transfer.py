@@ -224,6 +224,13 @@ def test_bad_input(
         st.transfer(**(arguments | changes))
 
 
+def test_numpys_numbers_are_numbers(tiny_vgg: VGG, photo: torch.Tensor) -> None:
+    how = {"evaluations": np.int64(2), "seed": np.int64(3), "style_weight": np.float32(2)}
+    result = st.transfer(photo, photo, vgg=tiny_vgg, **how, **SMALL)
+    settings = json.loads(json.dumps(result.report()))["settings"]
+    assert (settings["evaluations"], settings["seed"], settings["style_weight"]) == (2, 3, 2)
+
+
 def test_figure_one_is_ten_single_runs(tiny_vgg: VGG) -> None:
     """In double precision, where rounding cannot grow into a difference within so few steps."""
     tiny_vgg.double()
