@@ -43,12 +43,13 @@ def check_fit(
     content_layers: LayerWeights,
     style_layers: LayerWeights,
     how: Mapping[str, Any],
+    regions: int = 0,
 ) -> None:
     """Raise ValueError if a descent on (B, 3, H, W) pictures needs more memory than is free."""
     names = [list(layer_shares(layers)) for layers in (content_layers, style_layers)]
     if not any(names):
         raise ValueError("no layer was given; name at least one, as in 'relu4_2'")
-    needs = {"batch": len(picture), "optimiser": how["optimiser"]}
+    needs = {"batch": len(picture), "optimiser": how["optimiser"], "regions": regions}
     needs["precision"] = choose_precision(how["precision"], vgg.device)
     sizes = [style.shape[2:] for style in styles]
     ensure_fit(vgg, picture.shape[2:], *names, styles=sizes, **needs)

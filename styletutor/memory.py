@@ -30,6 +30,7 @@ def predict(
     precision: str = "exact",
     optimiser: str = "lbfgs",
     styles: Sequence[Sequence[int]] = (),
+    regions: int = 0,
 ) -> int:
     """Bytes that a descent on pictures of `size` (H, W) adds to what the process has, at its peak.
 
@@ -38,7 +39,8 @@ def predict(
     than 32 MiB count five thirds, as found on Linux: freed, they do not go back to the system. A
     fast descent ends in full precision, so it needs no less, and its copy of the weights besides.
     `batch` is the number of pictures, or for how many of them each layer is needed. `styles` are
-    the sizes of the style pictures, whose features are there before the descent, one by one.
+    the sizes of the style pictures, whose features are there before the descent, one by one;
+    `regions` is the number of masks.
     """
     layers = {*content_layers, *style_layers}
     counts = batch if isinstance(batch, Mapping) else dict.fromkeys(layers, batch)
@@ -48,7 +50,7 @@ def predict(
     copies = sum(p.numel() for p in vgg.convolutions.parameters()) * FLOAT
     descent = (
         pictures * picture
-        + _evaluation(vgg, size, content_layers, style_layers, counts)
+        + _evaluation(vgg, size, content_layers, style_layers, counts, regions)
         + (copies if precision == "fast" else 0)
     )
     return max(descent, *(_look(vgg, style, style_layers) for style in styles), 0)
@@ -70,6 +72,7 @@ def _evaluation(
     content_layers: Collection[str],
     style_layers: Collection[str],
     counts: Mapping[str, int],
+    regions: int,
 ) -> int:
     """Bytes of the targets and of one forward and backward pass at its peak."""
 
@@ -96,7 +99,9 @@ def _evaluation(
         if layer.name in content_layers:
             kept += cost(counts[layer.name] * own)  # the difference to the target
             targets += cost(own)
-        targets += cost(layer.channels**2) if layer.name in style_layers else 0
+        if layer.name in style_layers:
+            targets += cost(layer.channels**2)
+            kept += regions * cost(n * own)  # the features as each mask weights them
         rows.append((cost(n * own), kept, gradients, layer.name in style_layers))
     held = sum(row[1] for row in rows)
     peak = held + rows[-1][0]

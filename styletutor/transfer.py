@@ -131,7 +131,8 @@ def transfer(
         pictures = [match_colours(picture, photo, colours) for picture in pictures]
     regions = None if masks is None else [to_mask(mask, photo.shape[2:]) for mask in masks]
     adapted = chosen.network(vgg)
-    check_fit(adapted, photo, pictures, chosen.content_layers, chosen.style_layers, how)
+    layers = chosen.content_layers, chosen.style_layers
+    check_fit(adapted, photo, pictures, *layers, how, len(regions or ()))
     objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend, masks=regions)
     settings = {
         **_named(content, style, styles, blend, masks),

@@ -100,6 +100,21 @@ def test_fast_and_exact_runs_are_forecast_as_they_are(
     assert asked == ["exact", "fast"]
 
 
+def test_masks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "HEAP", 0)
+    vgg = st.load_vgg("pocket", device="cpu")
+    photo, mask = random_pictures(1, 200, 256), torch.ones(200, 256)
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as records:
+        aims = {"content_layers": "relu4_2", "style_layers": STYLE_LAYERS}
+        styles = [photo.flip(3)] * 3
+        objective = Objective(vgg, content=photo, styles=styles, masks=[mask] * 3, **aims)
+        list(descend(objective, photo, 4))
+    forecast = predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS, regions=3)
+    assert forecast == pytest.approx(_most(records), rel=0.25)
+    assert forecast > 1.3 * predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS)
+
+
 def test_more_needs_more(tiny_vgg: VGG) -> None:
     def need(side: int = 256, deepest: str = "relu3_1", **how: object) -> int:
         return predict(tiny_vgg, (side, side), ["relu3_1"], ["relu1_1", deepest], **how)
