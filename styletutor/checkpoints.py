@@ -40,7 +40,7 @@ class Checkpoint:
         resume: str | Path | None = None,
         every: int | None = None,
     ) -> None:
-        if every is not None and every < 1:
+        if every is not None and not (isinstance(every, int) and every >= 1):
             raise ValueError(f"a checkpoint every {every} evaluations; it must be at least 1")
         self.path, self.about, self.every = Path(path), json.loads(json.dumps(about)), every
         self.resumed, self._due = resume is not None, time.monotonic() + SECONDS_BETWEEN

@@ -6,6 +6,7 @@ Nothing is unpickled: MATLAB and HDF5 files hold plain arrays, PyTorch's are rea
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from styletutor.layers import CONV_NAMES, CONVOLUTIONS_PER_BLOCK, LAYER_NAMES
 
 Parameters = dict[str, tuple[Tensor, Tensor]]
+MOST_VALUES = 512 * 512 * 9  # of a convolution
 HDF5, MATLAB = b"\x89HDF\r\n\x1a\n", b"MATLAB 5.0 MAT-file"
 
 
@@ -64,7 +66,9 @@ def _read(path: Path, reader: Callable[[Path], Contents], what: str) -> Contents
 def _pytorch(path: Path, zipped: bool) -> Contents:
     # torch's older format, not zipped, cannot be memory-mapped.
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange tensors, which are refused below
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except ValueError as error:
         raise RuntimeError from error
     if not isinstance(state, Mapping):
@@ -99,11 +103,21 @@ def _pairs(state: Mapping[str, Tensor], keys: Mapping[str, str], prefix: str) ->
     parameters = {}
     for name, key in keys.items():
         pair = [state.get(key + part) for part in ("weight", "bias")]
-        if all(isinstance(t, Tensor) and t.is_floating_point() and t.ndim for t in pair):
+        if all(_is_plain(values) for values in pair):
             parameters[name] = (pair[0].detach(), pair[1].detach())
         elif any(t is not None for t in pair):
             raise ValueError(f"its {name} ({key}*) lacks weights or biases; get it again")
     return parameters
+
+
+def _is_plain(values: object) -> bool:
+    return (
+        isinstance(values, Tensor)
+        and values.is_floating_point()
+        and values.ndim > 0
+        and values.layout is torch.strided
+        and values.device.type == "cpu"
+    )
 
 
 def _matconvnet(path: Path) -> Contents:
@@ -123,7 +137,7 @@ def _matconvnet(path: Path) -> Contents:
     old = "normalization" in data
     holder: Any = data if old else data["meta"][0, 0]
     picture = np.asarray(holder["normalization"][0, 0]["averageImage"], dtype=np.float64)
-    mean = picture.reshape(-1, 3).mean(0) / 255
+    mean = picture.reshape(-1, 3).mean(0) / 255 if picture.size % 3 == 0 else picture.flatten()
     kind = f"matconvnet .mat ({'older' if old else 'newer'} layout)"
     return Contents(kind, _checked(parameters), "matconvnet", tuple(mean.tolist()))
 
@@ -135,9 +149,15 @@ def _keras(path: Path) -> Contents:
 
     def visit(where: str, item: object) -> None:
         name = _keras_name(where)
-        if name and isinstance(item, h5py.Dataset):
-            values = torch.from_numpy(np.asarray(item))
-            found.setdefault(name, {})[values.ndim] = values
+        if not name or not isinstance(item, h5py.Dataset) or "optimizer" in where:
+            return
+        if item.ndim not in (1, 4) or item.size > MOST_VALUES:
+            raise ValueError(
+                f"its {where} has shape {item.shape}, so it is no VGG-19; choose another"
+            )
+        if item.ndim in found.setdefault(name, {}):
+            raise ValueError(f"it has {name} twice, once as {where}; save its weights alone")
+        found[name][item.ndim] = torch.from_numpy(np.asarray(item))
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)  # does not follow links out of the file

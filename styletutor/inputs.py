@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def scale_content(
 ) -> Tensor:
     """The content with the long side `size`, or `width` pixels wide, or as a recipe says."""
     if width is None:
-        return to_picture(content, vgg, size) if size else _by_side(content, vgg, side)
+        by_size = size is not None
+        return to_picture(content, vgg, size) if by_size else _by_side(content, vgg, side)
     if size is not None:
         raise ValueError(f"size={size} and width={width} are both given; give one of them")
     return _to_width(to_picture(content, vgg, None), width, f"width={width}")
@@ -87,8 +89,9 @@ def scale_style(
 ) -> Tensor:
     """The style as `scale_content` does it, or `scale` times `width` pixels wide."""
     if scale is None:
-        return to_picture(style, vgg, size) if size else _by_side(style, vgg, side)
-    if not 0 < scale < float("inf"):
+        by_size = size is not None
+        return to_picture(style, vgg, size) if by_size else _by_side(style, vgg, side)
+    if not (isinstance(scale, numbers.Real) and 0 < scale < float("inf")):
         raise ValueError(f"style_scale={scale}; it must be a finite number above 0")
     picture = to_picture(style, vgg, None)
     return _to_width(picture, max(1, round(scale * width)), f"style_scale={scale}")
@@ -99,7 +102,11 @@ def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
     if isinstance(mask, str | Path):
         values = load_image(mask).mean(1, keepdim=True)
     else:
-        values = torch.as_tensor(mask).detach().float()
+        try:
+            values = torch.as_tensor(mask).detach().float()
+        except (TypeError, ValueError, RuntimeError):
+            kind = type(mask).__name__
+            raise ValueError(f"a mask is a {kind}; give a path, or an array (h, w)") from None
         if values.ndim != 2 or not values.numel():
             raise ValueError(f"a mask has shape {tuple(values.shape)}, expected (height, width)")
         if not (values.min() >= 0 and values.max() <= 1):
@@ -122,7 +129,7 @@ def _by_side(picture: Picture, vgg: VGG, side: Side) -> Tensor:
 
 def _to_width(picture: Tensor, width: int, what: str) -> Tensor:
     height, before = picture.shape[2:]
-    if width < 1:
+    if not isinstance(width, numbers.Integral) or isinstance(width, bool) or width < 1:
         raise ValueError(f"{what} makes no picture; it must be at least 1 pixel wide")
     return resize_image(picture, max(1, round(width * max(height, before) / before)), enlarge=True)
 

@@ -19,7 +19,7 @@ from styletutor.reports import as_options, check_report, read_report
 from styletutor.result import Result
 from styletutor.starts import STARTS
 from styletutor.timelapse import check_film
-from styletutor.watching import Watch, numbered
+from styletutor.watching import Watch, numbered, progress_files
 
 NOT_SETTINGS = {
     "run", "parser", "kind", "output", "report", "settings", "expected_sha256", "stop_after",
@@ -33,7 +33,6 @@ RECIPE_SETTINGS = {"recipe", "beta1", "beta2", *(field.name for field in fields(
 
 def transfer(arguments: argparse.Namespace) -> int:
     """`styletutor transfer`."""
-    _seed_words(arguments)
     settings = _settings(arguments, "transfer", ("content",))
     styles = _styles(arguments)
     each = styles.values() if isinstance(styles, dict) else [styles]
@@ -73,7 +72,7 @@ def _seed_words(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--style-layer-weight-exp {exponent}; it must be above 0")
         layers = enumerate(recipe.style_layers)
         arguments.style_layers = [f"{layer}={exponent**place}" for place, layer in layers]
-    if arguments.noise_blend is not None and arguments.start is None and not arguments.settings:
+    if arguments.noise_blend is not None and arguments.start is None:
         arguments.start = "content"
     careful = recipe.name == "anishathalye" and not arguments.overwrite
     if careful and os.path.isfile(arguments.output):
@@ -101,8 +100,10 @@ def _settings(
     if arguments.settings is not None or arguments.resume is not None:
         _fill_in(arguments, command)
     missing = [f"--{name}" for name in required if getattr(arguments, name) is None]
-    if command == "transfer" and arguments.styles is None and arguments.style_at is None:
-        missing.append("--styles")
+    if command == "transfer":
+        _seed_words(arguments)
+        if arguments.styles is None and arguments.style_at is None:
+            missing.append("--styles")
     if missing:
         raise ValueError(f"{' and '.join(missing)} must be given, or --settings with a report")
     return {
@@ -129,15 +130,37 @@ def _fill_in(arguments: argparse.Namespace, command: str) -> None:
         arguments.stop_after = report.get("evaluations")
     if report.get("turned"):
         print("styletutor: weights were turned in that run; this one keeps the first", flush=True)
-    without = set(RECIPE_SETTINGS) if getattr(arguments, "recipe", None) is not None else set()
-    if any(getattr(arguments, name, None) is not None for name in ("styles", "style_at")):
-        without |= {"styles", "style_at"}
     words = [arguments.kind] if "kind" in arguments else []
-    options = as_options(report["settings"], without)
+    recorded = report["settings"]
+    strange = [name for name in recorded if name not in vars(arguments)]
+    if strange:
+        raise ValueError(f"{arguments.settings or arguments.resume} sets {strange[0]!r}, which is "
+                         "no setting; give one made by --report")  # fmt: skip
+    options = as_options(recorded, _overruled(arguments, recorded))
     recorded = arguments.parser.parse_args([*words, "--output", arguments.output, *options])
     for name, value in vars(recorded).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
+
+
+def _overruled(arguments: argparse.Namespace, recorded: dict[str, Any]) -> set[str]:
+    """Settings of a report that others, given now, leave no place for."""
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    without = set(RECIPE_SETTINGS) if "recipe" in given else set()
+    for option, names in (
+        ("style_at", {"styles", "style_layers", "blend", "masks", "style_scale"}),
+        ("size", {"width"}),
+        ("width", {"size"}),
+        ("content_weight_blend", {"content_layers"}),
+        ("style_layer_weight_exp", {"style_layers"}),
+    ):
+        without |= names if option in given else set()
+    if "styles" in given:
+        without |= {"style_at", "style_layers"} if recorded.get("style_at") else set()
+        per_style = ("blend", "masks", "style_scale")
+        lists = {n: recorded[n] for n in per_style if isinstance(recorded.get(n), list)}
+        without |= {n for n, value in lists.items() if len(value) != len(arguments.styles)}
+    return without
 
 
 def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
@@ -161,6 +184,7 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
     """
     check_writable(arguments.output)
     outputs = [arguments.output, arguments.report, arguments.checkpoint, arguments.timelapse]
+    outputs += progress_files(arguments)
     for path in (arguments.report, arguments.checkpoint):
         if path is not None:
             try_writing(path)
@@ -177,7 +201,15 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
         check_writable(numbered(arguments.checkpoint_output, 0))
     start, weights = getattr(arguments, "start", None), arguments.weights
     pictures = [*pictures, *([start] if start is not None and start not in STARTS else [])]
-    check_apart(outputs, [*pictures, weights, arguments.settings])
+    inputs = [*pictures, weights, arguments.settings]
+    check_apart(outputs, inputs)
+    if where:
+        existing = [name for name in inputs if name is not None and os.path.isfile(name)]
+        most = max(10_000, arguments.evaluations or 0)
+        names = {os.path.realpath(numbered(where, n)) for n in range(often, most + 1, often)}
+        for name in (*existing, arguments.output):
+            if os.path.realpath(name) in names:
+                raise ValueError(f"--checkpoint-output {where} would overwrite {name}; change it")
     check_apart([o for o in outputs if o is not None and o != arguments.checkpoint],
                 [arguments.resume])  # fmt: skip
     for name in pictures:

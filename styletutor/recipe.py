@@ -123,7 +123,8 @@ class Recipe:
                 if part.startswith(term)
             }
             # With `average` the new layer weights sum to 1, as they are scaled to.
-            whole = (sum if units.average else max)(new.values())
+            whole = sum(new.values()) if units.average else max(new.values())
             changes[f"{term}_weight"] = whole
-            changes[f"{term}_layers"] = {n: value / whole for n, value in new.items()}
+            if whole > 0:
+                changes[f"{term}_layers"] = {n: value / whole for n, value in new.items()}
         return replace(self, **changes)

@@ -35,10 +35,6 @@ class Record:
         if changed:
             self.turned.append({"evaluation": step.evaluation, "weights": changed})
 
-    @property
-    def began(self) -> bool:
-        return bool(self.rows or self.unread)
-
     def history(self) -> list[dict[str, Any]]:
         """All rows, those that are still on the device read back in one transfer."""
         self.rows += read_back(self.unread, len(self.rows) + 1)

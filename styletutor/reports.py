@@ -30,6 +30,8 @@ def check_report(report: dict[str, Any], path: str, command: str) -> dict[str, A
         raise ValueError(f"{path} is of `{report['command']}`, not of `{command}`")
     if "tensor with sha256" in json.dumps(report["settings"]):
         raise ValueError(f"{path} is of pictures without a name; save them and start from files")
+    if isinstance(report["settings"].get("blend"), dict):
+        raise ValueError(f"{path} has a blend for each layer; only Python can repeat that")
     return report
 
 
@@ -38,12 +40,14 @@ def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[
     words = []
     for name, value in settings.items():
         option = "--" + name.replace("_", "-")
+        if name in without or value is None:
+            continue
         if isinstance(value, dict):
             value = [f"{key}={weight}" for key, weight in value.items()]
         if isinstance(value, list):
-            words += [] if name in without else [option, *map(str, value)]
+            words += [option, *map(str, value)]
         elif isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
-        elif value is not None and name not in without:
+        else:
             words.append(f"{option}={value}")
     return words

@@ -49,7 +49,8 @@ def run_descent(
         _set_weights(objective, record.weights)
     began, done = time.monotonic() - record.seconds, len(record.rows)
     interrupted, steps = False, descend(objective, start, state=state, **how)
-    with _ProgressBar(how["evaluations"], done, command, progress) as bar:
+    last: Step | None = None
+    with ProgressBar(how["evaluations"], done, command, progress) as bar:
         try:
             while True:
                 with without_interrupts(checkpoint is not None):
@@ -67,10 +68,10 @@ def run_descent(
                         on_step(step)
                 if checkpoint is not None:
                     record.seconds = time.monotonic() - began
-                    checkpoint.keep(step, record)
+                    _keep(checkpoint.keep, step, record)
         except (KeyboardInterrupt, Stop, MemoryError, RuntimeError) as reason:
             exhausted = is_out_of_memory(reason)
-            if not record.began or not (exhausted or isinstance(reason, KeyboardInterrupt | Stop)):
+            if last is None or not (exhausted or isinstance(reason, KeyboardInterrupt | Stop)):
                 raise
             interrupted = last.evaluation < last.evaluations
             if exhausted:
@@ -80,7 +81,7 @@ def run_descent(
                     stacklevel=3,
                 )
             elif checkpoint is not None:
-                checkpoint.write(last, record)
+                _keep(checkpoint.write, last, record)
     history, vgg = record.history(), objective.vgg
     return Result(
         image=fit(last.best, start.shape[2:], 1).clamp(0, 1).cpu(),
@@ -127,6 +128,9 @@ def solve(
     about = {"start": named, "weights": vgg.source, "pooling": vgg.pooling}
     settings, how = as_json({**settings, **chosen, **about}), {**how, **chosen}
     path, every, resume = files
+    for name, given in (("checkpoint", path), ("resume", resume)):
+        if not (given is None or isinstance(given, str | Path)):
+            raise ValueError(f"{name}={given!r}; give the path of a file")
     saved = None
     if path or resume:
         used = [*objective.styles, *(objective.masks or ()), first]
@@ -135,6 +139,14 @@ def solve(
         run["pictures"] = [pixels_sha256(each) for each in used]
         saved = Checkpoint(path or resume, run, resume, every)
     return run_descent(command, objective, first, settings, how, on_step, progress, saved)
+
+
+def _keep(write: Callable[[Step, Record], None], step: Step, record: Record) -> None:
+    """A checkpoint that cannot be written is no reason to lose what is being painted."""
+    try:
+        write(step, record)
+    except OSError as error:
+        warnings.warn(f"no checkpoint was written: {error} Going on without.", stacklevel=4)
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +163,7 @@ def _terms(row: Mapping[str, Any]) -> dict[str, float]:
     return {n: value for n, value in row.items() if n not in ("evaluation", "size", "parts")}
 
 
-class _ProgressBar:
+class ProgressBar:
     """tqdm's bar with the losses beside it, drawn a few times a second at most."""
 
     def __init__(self, evaluations: int, done: int, command: str, wanted: bool | None) -> None:
@@ -162,7 +174,7 @@ class _ProgressBar:
         self.bar = tqdm(total=evaluations, desc=command, **how)
         self.looked = 0.0
 
-    def __enter__(self) -> _ProgressBar:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __call__(self, step: Step) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +44,7 @@ def make_start(
     (B, 3, H, W), and is in [0, 1] unless `clamp` is False. Raises ValueError for an unknown start,
     a picture of another size, or a blend outside [0, 1].
     """
-    if not 0 <= noise_blend <= 1:
+    if not (isinstance(noise_blend, numbers.Real) and 0 <= noise_blend <= 1):
         raise ValueError(f"noise_blend={noise_blend}; it must be a number from 0 to 1")
     if isinstance(start, Tensor):
         check_images(start)
@@ -53,9 +54,14 @@ def make_start(
         if len(start) not in (1, len(like)):
             raise ValueError(f"{len(start)} start pictures for {len(like)}; give one, or one each")
         begin = start.to(like).expand_as(like)
+    elif not isinstance(start, str):
+        kind = type(start).__name__
+        raise ValueError(f"the start is a {kind}; give a tensor, a path, or {' or '.join(STARTS)}")
     elif start == "content":
         begin = like
     elif start == "noise":
+        if noise_blend:
+            raise ValueError(f"noise_blend={noise_blend} with a start that is all noise; give one")
         begin, noise_blend = like, 1.0
     else:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,32 +18,40 @@ ITERATIONS = 12
 class Statistic:
     """`measure(features, weights)` (B, C, H, W) → (B, C, …), weights as `gram_matrix` has them.
 
-    What is measured may be blended by weighted sums; `aim` makes of that what `distance` compares
-    with: (…, C, D) twice → (…).
+    `blend(values, shares)` is the statistic of a mixture of styles, `aim` makes of one what
+    `distance` compares with: (…, C, D) twice → (…).
     """
 
     measure: Callable[[Tensor, Tensor | None], Tensor]
+    blend: Callable[[Sequence[Tensor], Sequence[float]], Tensor]
     aim: Callable[[Tensor], Tensor]
     distance: Callable[[Tensor, Tensor], Tensor]
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Second raw moment and mean of the channels, side by side: (B, C, H, W) → (B, C, C + 1).
+    """Covariance and mean of the channels, side by side: (B, C, H, W) → (B, C, C + 1).
 
-    Σ_k w_k F_ik F_jk / Σ_k w_k in the first C columns, Σ_k w_k F_ik / Σ_k w_k in the last. As sums
-    over positions both may be blended.
+    Σ_k w_k (F_ik - μ_i) (F_jk - μ_j) / Σ_k w_k in the first C columns, and in the last
+    μ_i = Σ_k w_k F_ik / Σ_k w_k. The mean is taken off before the squares are summed: afterwards,
+    rounding would leave more than there is where features hardly vary. bfloat16 features are
+    widened first.
     """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     if weights is None:
-        mean = features.mean((2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
+        mean = features.mean((2, 3), keepdim=True)
     else:
-        mean = (features * weights).sum((2, 3)) / weights.sum((2, 3))
-    return torch.cat([gram_matrix(features, "hw", weights), mean.unsqueeze(2)], 2)
+        mean = (features * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True)
+    return torch.cat([gram_matrix(features - mean, "hw", weights), mean.flatten(2)], 2)
 
 
-def covariance(moments: Tensor) -> Tensor:
-    """Covariance and mean, side by side, from `moments` (…, C, C + 1)."""
-    second, mean = moments[..., :-1], moments[..., -1:]
-    return torch.cat([second - mean @ mean.mT, mean], -1)
+def blend_moments(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Covariance and mean of a mixture: what blending the raw moments gives."""
+    mean = sum(share * value[..., -1:] for share, value in zip(shares, values, strict=True))
+    spread = 0
+    for share, value in zip(shares, values, strict=True):
+        off = value[..., -1:] - mean
+        spread = spread + share * (value[..., :-1] + off @ off.mT)
+    return torch.cat([spread, mean], -1)
 
 
 def wasserstein(value: Tensor, aim: Tensor) -> Tensor:
@@ -53,7 +61,6 @@ def wasserstein(value: Tensor, aim: Tensor) -> Tensor:
     Multivariate Normal Distributions" (1982). `value` holds `moments`, `aim` Σ*^½ and μ*; 1e-4 is
     added to all variances.
     """
-    value = covariance(value)
     sigma, root = _widened(value[..., :-1]), aim[..., :-1]
     traces = _trace(sigma) + root.square().sum((-2, -1))
     means = (value[..., -1] - aim[..., -1]).square().sum(-1)
@@ -108,8 +115,11 @@ def _widened(covariances: Tensor) -> Tensor:
     return covariances + EPSILON * one
 
 
-def _root_of_moments(blended: Tensor) -> Tensor:
-    values = covariance(blended)
+def _sum(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    return sum(share * value for share, value in zip(shares, values, strict=True))
+
+
+def _root_of_moments(values: Tensor) -> Tensor:
     roots, _ = square_roots(_widened(values[..., :-1]))
     return torch.cat([roots, values[..., -1:]], -1)
 
@@ -119,7 +129,7 @@ def _squares(value: Tensor, aim: Tensor) -> Tensor:
 
 
 STATISTICS = {
-    "gram": Statistic(lambda f, w: gram_matrix(f, weights=w), lambda a: a, _squares),
-    "covariance": Statistic(moments, covariance, lambda v, a: _squares(covariance(v), a)),
-    "wasserstein": Statistic(moments, _root_of_moments, wasserstein),
+    "gram": Statistic(lambda f, w: gram_matrix(f, weights=w), _sum, lambda a: a, _squares),
+    "covariance": Statistic(moments, blend_moments, lambda a: a, _squares),
+    "wasserstein": Statistic(moments, blend_moments, _root_of_moments, wasserstein),
 }

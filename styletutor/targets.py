@@ -74,15 +74,15 @@ class Targets:
         return losses.sum(1) if losses.ndim == 2 else losses
 
     def _aim(self, layer: str, values: Sequence[Tensor], shares: Sequence[float]) -> None:
-        pairs = list(zip(shares, values, strict=True))
-        blended = sum(share * value for share, value in pairs)
-        target = self.statistic.aim(torch.stack(values, 1) if self.masks else blended)
+        together = torch.stack(values, 1) if self.masks else self.statistic.blend(values, shares)
+        target = self.statistic.aim(together)
         squares = _squares(target.flatten(-2))
         factor = self._factor(self.units.style, STYLE_UNITS, layer, squares)
         if self.masks:
             counts = [len(shares) * s * m.mean() for s, m in zip(shares, self.masks, strict=True)]
             factor = factor * torch.stack(counts)
         elif self.units.blend_losses and len(values) > 1:
+            pairs = zip(shares, values, strict=True)
             each = sum(share * _squares(value.flatten(-2)) for share, value in pairs)
             self._constants[f"style {layer}"] = factor * (each - squares)
         self.style[layer], self.factors[f"style {layer}"] = target, factor

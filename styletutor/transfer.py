@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from styletutor.inputs import (
 )
 from styletutor.knobs import Blend, LayerWeights
 from styletutor.recipe import Recipe
-from styletutor.recipes import find_recipe
+from styletutor.recipes import find_recipe, recipes
 from styletutor.result import Result
 from styletutor.solve import OnStep, solve
 from styletutor.vgg import VGG
@@ -93,6 +93,7 @@ def transfer(
 
     Raises ValueError or FileNotFoundError for bad input before the descent begins.
     """
+    _check_kinds(recipe, masks, on_step)
     if colours not in COLOURS:
         raise ValueError(f"unknown colours {colours!r}; choose one of {', '.join(COLOURS)}")
     look = {
@@ -146,11 +147,13 @@ def transfer(
         "seed": seed,
         **own,
     }
+    if start is None:  # what is blended with noise has to be a picture
+        start = "content" if noise_blend else chosen.start
     result = solve(
         "transfer",
         objective,
         photo,
-        chosen.start if start is None else start,
+        start,
         settings,
         how,
         on_step,
@@ -193,7 +196,21 @@ def _by_layer(
 
 
 def _as_list(style: Styles) -> list[Picture]:
-    return [style] if isinstance(style, Tensor | str | Path) else list(style)
+    if isinstance(style, Tensor | str | Path):
+        return [style]
+    if not isinstance(style, Iterable):
+        kind = type(style).__name__
+        raise ValueError(f"a style is a {kind}; give a tensor, a sample's name or a path")
+    return list(style)
+
+
+def _check_kinds(recipe: object, masks: object, on_step: object) -> None:
+    if not isinstance(recipe, str):
+        raise ValueError(f"recipe={recipe!r}; give a name: {', '.join(recipes)}")
+    if masks is not None and not isinstance(masks, Sequence):
+        raise ValueError(f"masks={masks!r}; give a list with one mask for each style")
+    if on_step is not None and not callable(on_step):
+        raise ValueError(f"on_step={on_step!r} cannot be called; give a function of a step")
 
 
 def _key(picture: Picture) -> object:
@@ -201,7 +218,8 @@ def _key(picture: Picture) -> object:
 
 
 def _each(scale: float | Sequence[float] | None, styles: int) -> list[float | None]:
-    scales = list(scale) if isinstance(scale, Sequence) else [scale] * styles
+    several = isinstance(scale, Iterable) and not isinstance(scale, str | Mapping)
+    scales = plain(scale) if several else [scale] * styles
     if len(scales) != styles:
         raise ValueError(f"{len(scales)} style scales for {styles} style(s); give one for each")
     return scales

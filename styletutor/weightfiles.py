@@ -89,7 +89,7 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
             convention, reason = asked, "as asked for"
         elif reason.startswith("assumed"):
             trained_on += " (convention assumed)"
-        known = "vgg19" if trained_on.startswith("ImageNet") else None
+        known = "vgg19" if "ImageNet" in trained_on and convention != "styletutor" else None
         says = {"name": known or path.stem, "trained_on": trained_on, "sha256": sha256}
         order, scale, mean = CONVENTIONS[convention]
         mean = _mean(contents) or mean
@@ -129,13 +129,13 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
 
 
 def _mean(contents: Contents) -> tuple[float, ...] | None:
-    if "mean" not in contents.about:
-        return contents.mean
+    mean = contents.mean
     try:
-        mean = tuple(map(float, json.loads(contents.about["mean"])))
-        if len(mean) == 3 and all(0 <= value <= 1 for value in mean):
+        if "mean" in contents.about:
+            mean = tuple(map(float, json.loads(contents.about["mean"])))
+        if mean is None or (len(mean) == 3 and all(0 <= value <= 1 for value in mean)):
             return mean
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass
     raise ValueError("its mean is not three numbers in [0, 1]; get it again")
 
@@ -144,7 +144,8 @@ def _convention(sha256: str, contents: Contents) -> tuple[str, str, str]:
     # The convention, the evidence for it, and what the weights were trained on.
     weight, prescribed = contents.parameters["conv1_1"][0], contents.convention
     if prescribed == "styletutor":
-        return "styletutor", contents.format, contents.about["trained_on"][:200]
+        says = "".join(c if c.isprintable() else " " for c in contents.about["trained_on"][:200])
+        return "styletutor", contents.format, says
     oxford = "ImageNet (published VGG-19, Caffe conversion)"
     if prescribed is not None:
         is_oxfords = _is_oxfords(weight[:, [2, 1, 0]] if prescribed == "matconvnet" else weight)

@@ -44,9 +44,10 @@ def load_vgg(
 
     "pocket" is this project's own, VGG-19's layers with fewer channels (training/README.md), and
     "random" the same untrained; "vgg19" is torchvision's, downloaded if need be; "auto" is vgg19 if
-    it is on this machine, else pocket. A file is a state dict in torchvision's layout, which may
-    stop after any convolution, or safetensors like the pocket's; `convention` ("torchvision",
-    "caffe" or "styletutor") overrides what its contents say. `pooling` is "max" or "avg"; None is
+    it is on this machine, else pocket. A file is matconvnet's .mat, Keras' .h5, a PyTorch state
+    dict or safetensors in torchvision's layout or in the pocket's, and may stop after any
+    convolution; `convention` (a name in `weightfiles.CONVENTIONS`) overrides what its contents say.
+    `pooling` is "max" or "avg"; None is
     what the network was trained with: "avg" for pocket and random, else "max". `device=None` means
     `default_device()`.
 
@@ -73,7 +74,8 @@ def load_vgg(
         named = weights in ("auto", "vgg19")
         path = (find_vgg19() or fetch_vgg19()) if named else _existing_file(weights)
     network = read_weights(path, pooling, convention)[0].to(device)
-    network.level = 1.0 if weights == "pocket" else None  # it was scaled to that after its training
+    if network.sha256 == sha256_of(POCKET_FILE):
+        network.level = 1.0  # it was scaled to that after its training
     network.source = "vgg19" if weights == "auto" else str(weights)
     return network
 

@@ -244,3 +244,17 @@ def test_the_command_line_resumes_with_the_settings_of_the_run(
     assert "style_weight is 33.0, not 5.0" in capsys.readouterr().err
     assert main([*again, "--settings", str(report)]) == 2
     assert "leave out --settings" in capsys.readouterr().err
+
+
+def test_a_lack_of_memory_in_the_first_step_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(checkpoint=tmp_path / "run", on_step=stop_at(3))
+
+    def exhausted(*_: object, **__: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+        yield
+
+    monkeypatch.setattr(st.solve, "descend", exhausted)
+    with pytest.raises(torch.OutOfMemoryError):
+        run(resume=tmp_path / "run")

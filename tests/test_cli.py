@@ -328,11 +328,11 @@ def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
     code = (
         "import signal, styletutor.solve as r; from styletutor.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a shell ignores it
-        "original = r._ProgressBar.__call__\n"
+        "original = r.ProgressBar.__call__\n"
         "def call(self, step):\n"
         "    original(self, step)\n"
         "    if step.evaluation == 3: print('three', flush=True)\n"
-        "r._ProgressBar.__call__ = call\n"
+        "r.ProgressBar.__call__ = call\n"
         "raise SystemExit(main())"
     )
     arguments = transfer(out, "--report", str(report), "--evaluations", "1000000")

@@ -174,10 +174,24 @@ def test_masks_of_a_transfer(tiny_vgg: VGG, tmp_path: Path) -> None:
         ({"beta1": 1.0}, "betas"),
         ({"epsilon": 0}, "epsilon=0"),
         ({"recipe": "gatys"}, "did you mean gatys"),
+        ({"recipe": st.recipes["default"]}, "give a name: default"),
+        ({"style": None}, "a style is a NoneType"),
+        ({"style": {"relu1_1": 5}}, "a style is a int"),
+        ({"style_scale": "2"}, "style_scale=2"),
+        ({"width": "64"}, "width=64"),
+        ({"size": 0}, "size 0"),
+        ({"noise_blend": "x"}, "noise_blend=x"),
+        ({"noise_blend": 0.5, "start": "noise"}, "a start that is all noise"),
+        ({"masks": 0.5}, "masks=0.5; give a list"),
+        ({"masks": [None]}, "a mask is a NoneType"),
+        ({"start": np.zeros(3)}, "the start is a ndarray"),
+        ({"resume": 5}, "resume=5; give the path"),
+        ({"checkpoint": True}, "checkpoint=True; give the path"),
+        ({"on_step": 5}, "on_step=5 cannot be called"),
     ],
 )
 def test_bad_control_is_one_clear_line(changes: dict, message: str, tiny_vgg: VGG) -> None:
     photo = random_pictures(1, 24, 32)
     with pytest.raises(ValueError, match=message) as error:
-        st.transfer(photo, photo, vgg=tiny_vgg, **(SMALL | changes))
+        st.transfer(**({"content": photo, "style": photo, "vgg": tiny_vgg} | SMALL | changes))
     assert "\n" not in str(error.value)

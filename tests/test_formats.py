@@ -296,3 +296,81 @@ def test_files_that_are_something_else(
     assert main(["weights", "check", str(path)]) == 2
     error = capsys.readouterr().err
     assert f"cannot use the weight file {path}" in error and len(error.splitlines()) == 1
+
+
+def test_moments_of_an_optimiser_are_no_weights(tmp_path: Path) -> None:
+    path, caffe = tmp_path / "trained.h5", for_caffe(known())
+    keras(path, caffe, whole_model)
+    with h5py.File(path, "a") as file:
+        for conv, (weight, bias) in caffe.items():
+            where = f"optimizer_weights/Adam/{block(conv)}/kernel/m:0"
+            file[where] = np.zeros(weight.permute(2, 3, 1, 0).shape, np.float32)
+            file[f"optimizer_weights/Adam/{block(conv)}/bias/m:0"] = np.full(len(bias), 7.0)
+    loaded, expected = st.load_vgg(path, device="cpu"), known()
+    torch.testing.assert_close(features(loaded)["relu4_2"], features(expected)["relu4_2"])
+
+
+def twice_h5(path: Path) -> None:
+    keras(path, for_caffe(known()), classic)
+    with h5py.File(path, "a") as file:
+        file["copy/block1_conv1/kernel"] = np.zeros((3, 3, 3, 4), np.float32)
+
+
+def huge_h5(path: Path) -> None:
+    """Three kilobytes that declare gigabytes."""
+    with h5py.File(path, "w") as file:
+        shape = (3, 3, 3, 20_000_000)
+        file.create_dataset("block1_conv1/kernel:0", shape, np.float32, chunks=(3, 3, 3, 1000))
+
+
+def mean_of(value: float) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        matconvnet(path, for_caffe(known()), new=False)
+        data = scipy.io.loadmat(path)
+        average = np.full((4, 4, 3), value, np.float32)
+        data["normalization"] = struct(averageImage=average)
+        scipy.io.savemat(path, {k: v for k, v in data.items() if not k.startswith("__")})
+
+    return write
+
+
+def sparse_pth(path: Path) -> None:
+    state = pytorch(for_caffe(known()))
+    state["features.0.weight"] = state["features.0.weight"].to_sparse()
+    torch.save(state, path)
+
+
+def nested_mean_safetensors(path: Path) -> None:
+    tensors = {"conv1_1.weight": torch.zeros(4, 3, 3, 3), "conv1_1.bias": torch.zeros(4)}
+    save_file(tensors, path, {"trained_on": "x", "mean": "[" * 100_000})
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (twice_h5, "it has conv1_1 twice"),
+        (huge_h5, "so it is no VGG-19"),
+        (mean_of(float("nan")), "its mean is not three numbers"),
+        (mean_of(1e9), "its mean is not three numbers"),
+        (mean_of(-5.0), "its mean is not three numbers"),
+        (sparse_pth, "lacks weights or biases"),
+        (nested_mean_safetensors, "its mean is not three numbers"),
+    ],
+)
+def test_strange_files(
+    write: Callable[[Path], None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write(tmp_path / "strange")
+    assert main(["weights", "check", str(tmp_path / "strange")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
+def test_a_file_cannot_call_itself_published(tmp_path: Path) -> None:
+    tensors = {"conv1_1.weight": torch.zeros(4, 3, 3, 3), "conv1_1.bias": torch.zeros(4)}
+    save_file(
+        tensors, tmp_path / "mine.safetensors", {"trained_on": "ImageNet,\n\x1b[31m honestly"}
+    )
+    info = check_weights(tmp_path / "mine.safetensors")
+    assert info.known is None and info.trained_on.isprintable()
+    assert st.load_vgg(tmp_path / "mine.safetensors", device="cpu").name == "mine"

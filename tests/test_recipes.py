@@ -377,6 +377,12 @@ def test_the_table_on_the_command_line(capsys: pytest.CaptureFixture) -> None:
     assert "did you mean crowsonkb" in capsys.readouterr().err
 
 
+def test_a_weight_of_nothing_stays_nothing() -> None:
+    vgg, p = make_tiny_vgg(), random_pictures(1, 32, 32)
+    without = replace(recipes["jcjohnson"], content_weight=0.0)
+    assert without.translate_to(recipes["d2l"], vgg, p, [p]).content_weight == 0
+
+
 def test_what_cannot_be_translated_says_so() -> None:
     vgg, p = make_tiny_vgg(), random_pictures(1, 32, 32)
     with pytest.raises(ValueError, match="crowsonkb compares styles by wasserstein"):

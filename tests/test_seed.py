@@ -1,5 +1,7 @@
 """The command line of A. Athalye's neural_style.py, with only the program's name changed."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +87,6 @@ def test_the_options_mean_what_they_mean_there(folder: Path) -> None:
         colours="content", pooling="avg", style_scale=[1, 0.5], precision="exact",
     )  # fmt: skip
     result.save("python.png")
-    import json
-
     report = json.loads(Path("run.json").read_text())
     ours = [row["total"] for row in result.history]
     theirs = [row["total"] for row in report["history"]]
@@ -115,8 +115,6 @@ def test_it_starts_from_nearly_flat_noise_and_keeps_what_was_there(
 def test_noise_is_blended_into_the_content_where_no_start_is_given(folder: Path) -> None:
     words = paint("--iterations", "1", "--initial-noiseblend", "0.5", "--device", "cpu")
     assert main([*words, "--report", "run.json"]) == 0
-    import json
-
     settings = json.loads(Path("run.json").read_text())["settings"]
     assert settings["start"] == "content" and settings["noise_blend"] == 0.5
 
@@ -143,6 +141,12 @@ def test_noise_is_blended_into_the_content_where_no_start_is_given(folder: Path)
         (["--frames", "4"], "--frames belongs to --timelapse"),
         (["--style-at", "relu1_1=coins.png"], "either --styles or --style-at"),
         (["--masks", "nothing.png"], "nothing.png"),
+        (["--checkpoint-output", "a{0.x}.png", "--checkpoint-iterations", "1"], "needs %s"),
+        (["--checkpoint-output", "a%.0s.png", "--checkpoint-iterations", "1"], "needs %s"),
+        (["--checkpoint-output", "a%c.png", "--checkpoint-iterations", "1"], "needs %s"),
+        (["--timelapse", "f.gif", "--frames", "0"], "frames=0"),
+        (["--output", "progress.png", "--progress-plot"], "two outputs"),
+        (["--report", "progress.txt", "--progress-write"], "two outputs"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -155,9 +159,78 @@ def test_bad_options_are_one_line(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_styles_by_layer_and_region_on_the_command_line(folder: Path) -> None:
-    import json
+def test_snapshots_never_replace_an_input(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("coffee.png").rename("photo4.png")
+    before = Path("photo4.png").read_bytes()
+    snapshots = ["--checkpoint-output", "photo%s.png", "--checkpoint-iterations", "2"]
+    words = paint("--iterations", "6", *snapshots)
+    words[words.index("coffee.png")] = "photo4.png"
+    assert main(words) == 2
+    assert "would overwrite photo4.png" in capsys.readouterr().err
+    assert Path("photo4.png").read_bytes() == before
 
+
+def test_a_folder_that_goes_away_is_no_reason_to_lose_the_picture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    Path("kept").mkdir()
+    original = st.solve.ProgressBar.__call__
+
+    def call(self: object, step: object) -> None:
+        original(self, step)
+        if step.evaluation == 5:
+            shutil.rmtree("kept")
+
+    monkeypatch.setattr(st.solve.ProgressBar, "__call__", call)
+    snapshots = ["--checkpoint-output", "kept/%s.png", "--checkpoint-iterations", "2"]
+    assert main(paint("--iterations", "8", *snapshots, "--checkpoint", "kept/run")) == 0
+    assert capsys.readouterr().err.count("Going on without") >= 2
+    assert st.load_image("out.jpg").shape == st.load_image("coffee.png").shape
+
+
+def test_a_report_gives_way_to_what_is_given_now(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def settings(*words: str) -> dict:
+        arguments = ["transfer", "--settings", "first.json", "--output", "o.png"]
+        assert main([*arguments, "--report", "now.json", *words]) == 0, capsys.readouterr().err
+        return json.loads(Path("now.json").read_text())["settings"]
+
+    small = ["--weights", "pocket", "--device", "cpu", "--evaluations", "2", "--size", "64"]
+    words = ["--content", "coffee.png", "--styles", "coins.png", "grass.png", "--output", "o.png"]
+    more = ["--style-scales", "1", "0.5", "--blend", "1", "2", "--recipe", "gatys2016"]
+    assert main(["transfer", *words, *small, *more, "--report", "first.json"]) == 0
+    assert settings("--recipe", "crowsonkb")["coarse_to_fine"] is True
+    powers = settings("--style-layer-weight-exp", "2")["style_layers"]
+    assert powers == {f"conv{n}_1": 2.0 ** (n - 1) for n in range(1, 6)}
+    assert settings("--width", "48")["size"] is None
+    one = settings("--styles", "grass.png")
+    assert one["style_scale"] is None and one["blend"] is None
+    layered = settings("--style-at", "relu1_1=coins.png", "relu2_1=grass.png")
+    assert set(layered["style_layers"]) == {"relu1_1", "relu2_1"}
+    report = json.loads(Path("first.json").read_text())
+    for change, message in (
+        ({"help": True}, "sets 'help', which is no setting"),
+        ({"blend": {"relu1_1": [1, 3]}}, "only Python can repeat"),
+    ):
+        Path("bad.json").write_text(json.dumps(report | {"settings": report["settings"] | change}))
+        assert main(["transfer", "--settings", "bad.json", "--output", "o.png"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_films_and_snapshots_have_the_results_colours(folder: Path) -> None:
+    small = ["--weights", "pocket", "--device", "cpu", "--evaluations", "4", "--size", "64"]
+    words = ["--content", "coffee.png", "--styles", "coins.png", "--colours", "content", *small]
+    snapshots = ["--checkpoint-output", "s%s.png", "--checkpoint-iterations", "4"]
+    kept = ["--checkpoint", "run", "--output", "o.png"]
+    assert main(["transfer", *words, *snapshots, *kept]) == 0
+    assert Path("s4.png").read_bytes() == Path("o.png").read_bytes()
+    film = ["--timelapse", "f.gif", "--output", "o.png"]
+    assert main(["transfer", "--resume", "run", *film]) == 0, "one that has come to its end"
+    assert Path("f.gif").exists()
+
+
+def test_styles_by_layer_and_region_on_the_command_line(folder: Path) -> None:
     small = ["--weights", "pocket", "--device", "cpu", "--size", "48", "--evaluations", "2"]
     common = ["transfer", "--content", "coffee.png", *small, "--report", "run.json"]
     layers = ["--style-at", "relu1_1=coins.png", "relu3_1=grass.png", "--style-at"]

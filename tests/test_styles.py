@@ -14,7 +14,7 @@ from styletutor.objective import Objective
 from styletutor.styles import (
     EPSILON,
     STATISTICS,
-    covariance,
+    blend_moments,
     moments,
     square_roots,
     trace_of_root,
@@ -71,9 +71,26 @@ def test_moments_are_those_of_numpy() -> None:
     for b in range(2):
         rows = values[b].flatten(1).numpy()
         expected = np.cov(rows, bias=True), rows.mean(1)
-        found = covariance(moments(values))[b].numpy()
+        found = moments(values)[b].numpy()
         np.testing.assert_allclose(found[:, :-1], expected[0], atol=1e-12)
         np.testing.assert_allclose(found[:, -1], expected[1], atol=1e-12)
+
+
+def test_blended_moments_are_those_of_all_positions_together() -> None:
+    one, other = features(0), features(1)
+    together = torch.cat([one, other, other, other], 3)
+    blended = blend_moments([moments(one), moments(other)], [0.25, 0.75])
+    torch.testing.assert_close(blended, moments(together))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_that_hardly_vary_have_a_distance(dtype: torch.dtype) -> None:
+    """As those of a white picture: their squares are large, their variances nothing."""
+    flat = torch.full((1, 64, 40, 40), 300.0)
+    flat[..., 0, 0] += 0.01
+    aim = STATISTICS["wasserstein"].aim(moments(flat.to(dtype)))
+    distance = wasserstein(moments(flat.to(dtype)), aim)
+    assert distance.isfinite().all() and distance.abs().item() < 0.1
 
 
 def test_wasserstein_is_that_of_two_normal_distributions() -> None:
