@@ -66,7 +66,9 @@ class Engine:
         self.moves = -1
         self._prepare(len(image))
         if state is not None:
-            optimiser.load_state({n[10:]: t for n, t in state.items() if n[:10] == "optimiser."})
+            mine = (n for n in state if n.startswith("optimiser."))
+            own = {name.removeprefix("optimiser."): state[name] for name in mine}
+            optimiser.load_state(own)
             self.point = Point(*(state[f"point.{field.name}"] for field in fields(Point)))
             return
         with full_float32(image.device):

@@ -10,7 +10,7 @@ from styletutor.inputs import Picture, ready, source, to_picture
 from styletutor.memory import ensure_fit
 from styletutor.objective import Objective
 from styletutor.result import Result
-from styletutor.solve import OnStep, run_descent
+from styletutor.solve import OnStep, as_json, run_descent
 from styletutor.stages import choose_coarse, choose_precision
 from styletutor.starts import make_start
 from styletutor.vgg import VGG
@@ -61,5 +61,6 @@ def figure_one(
     noise = make_start("noise", target, seed)
     start = noise.repeat(len(alone), 1, 1, 1)
     named = {"image": source(photo), "style": source(style), "size": size, "start": "noise"}
-    settings = {**named, "seed": seed, **how, "weights": vgg.source, "pooling": vgg.pooling}
+    about = {"weights": vgg.source, "pooling": vgg.pooling}
+    settings = as_json({**named, "seed": seed, **how, **about})
     return run_descent("figure one", objective, start, settings, how, on_step, progress)

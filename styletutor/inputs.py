@@ -77,8 +77,7 @@ def scale_content(
 ) -> Tensor:
     """The content with the long side `size`, or `width` pixels wide, or as a recipe says."""
     if width is None:
-        by_size = size is not None
-        return to_picture(content, vgg, size) if by_size else _by_side(content, vgg, side)
+        return _shrunk(content, vgg, size, side)
     if size is not None:
         raise ValueError(f"size={size} and width={width} are both given; give one of them")
     return _to_width(to_picture(content, vgg, None), width, f"width={width}")
@@ -89,8 +88,7 @@ def scale_style(
 ) -> Tensor:
     """The style as `scale_content` does it, or `scale` times `width` pixels wide."""
     if scale is None:
-        by_size = size is not None
-        return to_picture(style, vgg, size) if by_size else _by_side(style, vgg, side)
+        return _shrunk(style, vgg, size, side)
     if not (isinstance(scale, numbers.Real) and 0 < scale < float("inf")):
         raise ValueError(f"style_scale={scale}; it must be a finite number above 0")
     picture = to_picture(style, vgg, None)
@@ -117,9 +115,9 @@ def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
     return values[0, 0]
 
 
-def _by_side(picture: Picture, vgg: VGG, side: Side) -> Tensor:
-    picture = to_picture(picture, vgg, None)
-    if side is None:
+def _shrunk(picture: Picture, vgg: VGG, size: int | None, side: Side) -> Tensor:
+    picture = to_picture(picture, vgg, size)
+    if size is not None or side is None:
         return picture
     height, width = picture.shape[2:]
     which, pixels = side

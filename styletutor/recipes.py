@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from styletutor.recipe import STYLE_LAYERS, Recipe
 from styletutor.starts import Noise
 from styletutor.units import Units
+from styletutor.vgg import CAFFE_MEAN, IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["STYLE_LAYERS", "Recipe", "find_recipe", "recipes"]
 
-CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-STD = (0.229, 0.224, 0.225)
 BLOCKS = range(1, 6)
 # Mean activation of Oxford's VGG-19 for pixels of 0 to 255: from 22 at relu1_1 to 540 at relu3_4,
 # on four of the built-in photographs; this is their geometric mean.
 OXFORD = 140.0
 MEAN_SQUARES = Units(content="mean", style="mean", average=False)
+
+_JCJOHNSON = Recipe(
+    name="jcjohnson",
+    source="J. Johnson, neural-style (neural_style.lua)",
+    notes="White is 256 before the mean is taken off. Caffe's poolings round up. Total "
+    "variation enters its gradient only, not the loss that it prints; here both.",
+    content_weight=5.0,
+    style_weight=100.0,
+    tv_weight=1e-3,
+    units=Units("mean", "mean", "gram", "half-sum-squares", 256.0, average=False),
+    pooling="max",
+    level=OXFORD,
+    round_up=True,
+    white=256 / 255,
+    learning_rate=10.0,
+    pixels=256.0,
+    start="noise",
+    noise=Noise(spread=0.001 / 256, about=tuple(v * 255 / 256 for v in CAFFE_MEAN)),
+    clamp=False,
+    evaluations=1000,
+    side=("long", 512),
+)
 
 _ALL = [
     Recipe(
@@ -117,45 +139,19 @@ _ALL = [
         evaluations=100,
         side=("long", 800),
     ),
-    Recipe(
-        name="jcjohnson",
-        source="J. Johnson, neural-style (neural_style.lua)",
-        notes="White is 256 before the mean is taken off. Caffe's poolings round up. Total "
-        "variation enters its gradient only, not the loss that it prints; here both.",
-        content_weight=5.0,
-        style_weight=100.0,
-        tv_weight=1e-3,
-        units=Units("mean", "mean", "gram", "half-sum-squares", 256.0, average=False),
-        pooling="max",
-        level=OXFORD,
-        round_up=True,
-        white=256 / 255,
-        learning_rate=10.0,
-        pixels=256.0,
-        start="noise",
-        noise=Noise(spread=0.001 / 256, about=tuple(v * 255 / 256 for v in CAFFE_MEAN)),
-        clamp=False,
-        evaluations=1000,
-        side=("long", 512),
-    ),
-    Recipe(
+    _JCJOHNSON,
+    replace(
+        _JCJOHNSON,
         name="neural-style-pt",
         source="ProGamerGov, neural-style-pt (neural_style.py)",
         notes="As jcjohnson, with white at 255, poolings that round down, and absolute values in "
         "the total variation.",
-        content_weight=5.0,
-        style_weight=100.0,
-        tv_weight=1e-3,
         units=Units("mean", "mean", "gram", "sum-absolute", 255.0, average=False),
-        pooling="max",
-        level=OXFORD,
+        round_up=False,
+        white=1.0,
         learning_rate=1.0,
         pixels=255.0,
-        start="noise",
         noise=Noise(spread=0.001 / 255, about=CAFFE_MEAN),
-        clamp=False,
-        evaluations=1000,
-        side=("long", 512),
     ),
     Recipe(
         name="gordicaleksa",
@@ -168,10 +164,10 @@ _ALL = [
         tv_weight=1.0,
         units=Units("mean", "sum", "gram", "sum-absolute", 255.0),
         pooling="max",
-        gain=tuple(255 * std for std in STD),
+        gain=tuple(255 * std for std in IMAGENET_STD),
         learning_rate=10.0,
         pixels=255.0,
-        noise=Noise("uniform", 90 / 255, (0.485, 0.456, 0.406)),
+        noise=Noise("uniform", 90 / 255, IMAGENET_MEAN),
         clamp=False,
         evaluations=1000,
         side=("height", 400),
@@ -205,13 +201,18 @@ _ALL = [
         style_weight=1e4,
         tv_weight=10.0,
         units=Units(
-            "mean", "mean", "gram", "mean-absolute", tuple(1 / s for s in STD), average=False
+            "mean",
+            "mean",
+            "gram",
+            "mean-absolute",
+            tuple(1 / s for s in IMAGENET_STD),
+            average=False,
         ),
         pooling="max",
         optimiser="adam",
         learning_rate=0.3,
         decay=(0.8, 50),
-        pixels=3 / sum(STD),
+        pixels=3 / sum(IMAGENET_STD),
         clamp=False,
         evaluations=500,
         side=("long", 450),

@@ -14,7 +14,7 @@ from torch import Tensor
 from styletutor.checkpoints import Checkpoint, without_interrupts
 from styletutor.descent import Step, Stop, descend
 from styletutor.images import pixels_sha256
-from styletutor.inputs import to_picture
+from styletutor.inputs import source, to_picture
 from styletutor.memory import is_out_of_memory
 from styletutor.objective import Objective
 from styletutor.record import Record, read_back
@@ -86,7 +86,7 @@ def run_descent(
     return Result(
         image=fit(last.best, start.shape[2:], 1).clamp(0, 1).cpu(),
         history=history,
-        settings=as_json(settings),
+        settings=dict(settings),
         loss={"start": _terms(history[0]), "end": _terms(read_back([(last.best_parts, [])])[0])},
         command=command,
         backbone={"name": vgg.name, "sha256": vgg.sha256, "trained_on": vgg.trained_on},
@@ -114,7 +114,7 @@ def solve(
     The result has the size of `picture`; `files` are checkpoint, how often it is written, and the
     one to resume from.
     """
-    given = "tensor" if isinstance(start, Tensor) else str(start)
+    named = source(start)
     if isinstance(start, Tensor):
         start = to_picture(start, objective.vgg, None)
     elif isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
@@ -124,7 +124,6 @@ def solve(
     vgg, coarse = objective.vgg, choose_coarse(how["coarse_to_fine"], start, picture.shape[2:])
     precision = choose_precision(how["precision"], vgg.device)
     chosen = {"precision": precision, "coarse_to_fine": coarse}
-    named = f"tensor with sha256 {pixels_sha256(start)}" if given == "tensor" else given
     about = {"start": named, "weights": vgg.source, "pooling": vgg.pooling}
     settings, how = as_json({**settings, **chosen, **about}), {**how, **chosen}
     path, every, resume = files

@@ -106,7 +106,7 @@ def transfer(
     }
     chosen = find_recipe(recipe)
     chosen = replace(chosen, **{name: plain(v) for name, v in look.items() if v is not None})
-    styles, blend, chosen = _by_layer(style, plain_blend(blend), chosen, style_layers is not None)
+    styles, blend, chosen = _by_layer(style, _plain_blend(blend), chosen, style_layers is not None)
     own = {
         "optimiser": chosen.optimiser if optimiser is None else optimiser,
         "learning_rate": chosen.learning_rate if learning_rate is None else learning_rate,
@@ -225,7 +225,7 @@ def _each(scale: float | Sequence[float] | None, styles: int) -> list[float | No
     return scales
 
 
-def plain_blend(blend: Blend) -> Any:
+def _plain_blend(blend: Blend) -> Any:
     """A blend as JSON knows it."""
     if isinstance(blend, Mapping):
         return {layer: plain(values) for layer, values in blend.items()}

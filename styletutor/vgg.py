@@ -18,7 +18,8 @@ from styletutor.frozen import FrozenConv, pool
 from styletutor.layers import CONV_NAMES, FULL_WIDTH, Layer, check_layer, layer_table
 from styletutor.structure import leading
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 POOLINGS = ("max", "avg")
 EDGES = ("zero", "repeat")
 

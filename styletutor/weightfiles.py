@@ -20,13 +20,12 @@ from torch import Tensor
 from styletutor.files import write_file
 from styletutor.formats import Contents, read_contents
 from styletutor.layers import CONV_NAMES, check_layer
-from styletutor.vgg import IMAGENET_MEAN, VGG
+from styletutor.vgg import CAFFE_MEAN, IMAGENET_MEAN, IMAGENET_STD, VGG
 
-CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 # Name → channels in the order R, G, B; what turns a picture in [0, 1] into that scale; RGB mean.
 CONVENTIONS = {
     "styletutor": ((0, 1, 2), (1.0, 1.0, 1.0), IMAGENET_MEAN),
-    "torchvision": ((0, 1, 2), (1 / 0.229, 1 / 0.224, 1 / 0.225), IMAGENET_MEAN),
+    "torchvision": ((0, 1, 2), tuple(1 / std for std in IMAGENET_STD), IMAGENET_MEAN),
     "caffe": ((2, 1, 0), (255.0, 255.0, 255.0), CAFFE_MEAN),
     "keras": ((2, 1, 0), (255.0, 255.0, 255.0), CAFFE_MEAN),
     "matconvnet": ((0, 1, 2), (255.0, 255.0, 255.0), CAFFE_MEAN),
