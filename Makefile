@@ -6,10 +6,13 @@ BIN := .venv/bin
 LAB := .venv/lab-installed
 DEV := .venv/dev-installed
 
-.PHONY: lab test lint notebooks bench pocket pocket-report clean
+.PHONY: lab studio test lint notebooks bench pocket pocket-report clean
 
 lab: $(LAB) ## open JupyterLab on the course; options in ARGS, as ARGS="--no-browser --port 8899"
 	$(BIN)/styletutor lab $(ARGS)
+
+studio: $(LAB) ## open the transfer studio as a page without code; ARGS="--theme=dark" and others
+	$(BIN)/styletutor studio $(ARGS)
 
 test: $(DEV) ## the tests; ARGS="-k gram" picks some
 	$(BIN)/python -m pytest $(ARGS)
@@ -21,7 +24,8 @@ lint: $(DEV) ## format and lint, notebooks included, without changing anything
 notebooks: $(DEV) ## re-execute the notebooks in place
 	$(BIN)/ruff format notebooks
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+		--ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
 bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation race" picks parts
 	$(BIN)/python -m benchmarks $(ARGS)

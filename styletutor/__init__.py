@@ -13,7 +13,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # fast.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from styletutor.figures import figure_one
+from styletutor.checkpoints import Frame
+from styletutor.figures import figure_one, reconstruct_each
 from styletutor.images import resize_image, save_image
 from styletutor.layers import Layer, layer_table
 from styletutor.losses import (
@@ -38,6 +39,7 @@ from styletutor.weights import load_vgg
 
 __all__ = [
     "VGG",
+    "Frame",
     "Layer",
     "Objective",
     "Recipe",
@@ -52,6 +54,7 @@ __all__ = [
     "load_vgg",
     "recipes",
     "reconstruct_content",
+    "reconstruct_each",
     "reconstruct_style",
     "relative_error",
     "resize_image",

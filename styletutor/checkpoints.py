@@ -1,4 +1,4 @@
-"""A descent on disk: what it stands on, so that one that was killed can go on to the same bits."""
+"""What a descent stands on, in memory or on disk, so that it can go on to the same bits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,32 @@ from styletutor.record import Record
 
 KEY = "styletutor checkpoint"
 SECONDS_BETWEEN = 10.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A moment of a run, kept in memory: give it as `resume` to go on from there.
+
+    `tensors` are a step's `state()`, `record` what had happened until then, and `weights` those
+    that count next. A run that resumes it with the same arguments comes to the same bits on a CPU;
+    one whose weights are turned (`Run.turn`) is a fork.
+    """
+
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    record: Record = field(repr=False)
+    weights: Mapping[str, list[float]] = field(repr=False)
+    evaluation: int
+
+    @classmethod
+    def of(cls, step: Step, record: Record) -> Frame:
+        """The moment after `step`, which must be the latest."""
+        weights = step.objective.weight_values()
+        return cls(step.state(), record.copy(), weights, step.evaluation)
+
+    @property
+    def bytes(self) -> int:
+        """How much memory its tensors take."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
 class Checkpoint:
@@ -43,12 +70,14 @@ class Checkpoint:
         if every is not None and not (isinstance(every, int) and every >= 1):
             raise ValueError(f"a checkpoint every {every} evaluations; it must be at least 1")
         self.path, self.about, self.every = Path(path), json.loads(json.dumps(about)), every
-        self.resumed, self._due = resume is not None, time.monotonic() + SECONDS_BETWEEN
+        self._due = time.monotonic() + SECONDS_BETWEEN
+        self.frame: Frame | None = None
         try_writing(path)
         if resume is not None:
-            saved, self.tensors = read_checkpoint(resume)
+            saved, tensors = read_checkpoint(resume)
             _compare(resume, saved["about"], self.about)
-            self.record, self.weights = saved["record"], saved["weights"]
+            evaluation = int(tensors["evaluation"])
+            self.frame = Frame(tensors, Record(**saved["record"]), saved["weights"], evaluation)
 
     def keep(self, step: Step, record: Record) -> None:
         """Write, if it is time to."""

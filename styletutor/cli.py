@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     parser = build_parser()
     arguments, others = parser.parse_known_args(argv)
-    if arguments.run is commands.lab:
+    if arguments.run in (commands.lab, commands.studio):
         arguments.options = others
     elif others:
         parser.error(f"unknown arguments: {' '.join(others)}")
@@ -112,6 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_network(doctor)
     text = "open JupyterLab on the notebooks; its own options are passed on to it"
     add("lab", commands.lab, text)
+    text = "serve the transfer studio as a page without code; Voilà's options are passed on to it"
+    add("studio", commands.studio, text)
     return parser
 
 

@@ -1,8 +1,9 @@
-"""What the other commands of the command line do: tables, weights, forecasts, JupyterLab."""
+"""What the other commands do: tables, weights, forecasts, JupyterLab, the studio's page."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import subprocess
 import sys
 from dataclasses import fields
@@ -108,12 +109,7 @@ def lab(arguments: argparse.Namespace) -> int:
             f"there are no notebooks at {places[0]} or {places[1]}; run this in a clone of the "
             "repository"
         )
-    try:
-        import jupyterlab  # noqa: F401
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "JupyterLab is not installed; run `make lab` in a clone, or: pip install -e '.[lab]'"
-        ) from None
+    _check_installed("jupyterlab", "JupyterLab")
     command = [sys.executable, "-m", "jupyterlab", str(folder), *arguments.options]
     process = subprocess.Popen(command)
     while True:
@@ -121,3 +117,20 @@ def lab(arguments: argparse.Namespace) -> int:
             return process.wait()
         except KeyboardInterrupt:  # JupyterLab has had it too, and asks what to do
             continue
+
+
+def studio(arguments: argparse.Namespace) -> None:
+    """`styletutor studio`: the transfer studio as a page without code, with its token."""
+    _check_installed("voila", "Voilà")
+    from styletutor.widgets.kiosk import serve
+
+    serve(arguments.options)
+
+
+def _check_installed(module: str, name: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{name} is not installed; run `make lab` in a clone, or: pip install -e '.[lab]'"
+        ) from None

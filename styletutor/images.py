@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -39,16 +40,27 @@ def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -
     """
     _check_is_file(path)
     with open(path, "rb") as file:
-        with _one_line_errors(path):
-            picture = Image.open(file, formats=READABLE)
-        width, height = picture.size
-        if width * height > MAX_PIXELS:  # known from the header, before anything is decoded
-            raise _too_large(path, f"{width} x {height}")
-        with _one_line_errors(path):
-            picture.load()
-            with suppress(Exception):  # garbled camera notes are no reason to refuse good pixels
-                picture = ImageOps.exif_transpose(picture)
-            picture = _flatten(picture)
+        return _decode(file, path, size, enlarge)
+
+
+def decode_image(data: bytes, name: str, size: int | None = None) -> Tensor:
+    """The same from the bytes of a file that somebody sent under a `name`; ValueError as there."""
+    if not data:
+        raise ValueError(f"{name} is empty (0 bytes), expected a picture; send the file again.")
+    return _decode(io.BytesIO(data), name, size, enlarge=False)
+
+
+def _decode(file: BinaryIO, path: PathLike, size: int | None, enlarge: bool) -> Tensor:
+    with _one_line_errors(path):
+        picture = Image.open(file, formats=READABLE)
+    width, height = picture.size
+    if width * height > MAX_PIXELS:  # known from the header, before anything is decoded
+        raise _too_large(path, f"{width} x {height}")
+    with _one_line_errors(path):
+        picture.load()
+        with suppress(Exception):  # garbled camera notes are no reason to refuse good pixels
+            picture = ImageOps.exif_transpose(picture)
+        picture = _flatten(picture)
     if size is not None:
         height, width = _fit(picture.height, picture.width, size, enlarge)
         if (width, height) != picture.size:
@@ -124,6 +136,13 @@ def to_jpeg(image: Tensor) -> bytes:
     """One picture as the bytes of a JPEG file, to be shown; raises as `to_uint8`."""
     data = io.BytesIO()
     Image.fromarray(to_uint8(image)).save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def to_png(image: Tensor) -> bytes:
+    """The same as PNG, without any loss: for few and sharp pixels, and for keeping."""
+    data = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(data, "PNG")
     return data.getvalue()
 
 

@@ -49,6 +49,18 @@ def layer_table(widths: Sequence[int] = FULL_WIDTH) -> tuple[Layer, ...]:
     return tuple(rows)
 
 
+def seen_by(layer: Layer, row: int, column: int) -> tuple[float, float, float]:
+    """What a position of `layer` sees: left, top and side of a square, in pixels.
+
+    It lies around the middle of the position's own `stride` × `stride` pixels: a 3 × 3 convolution
+    with padding keeps the middle, and a 2 × 2 pooling takes that of the four. It may reach beyond
+    the picture.
+    """
+    half = layer.receptive_field / 2
+    left, top = ((place + 0.5) * layer.stride - half for place in (column, row))
+    return left, top, layer.receptive_field
+
+
 LAYER_NAMES = tuple(layer.name for layer in layer_table())
 CONV_NAMES = tuple(layer.name for layer in layer_table() if layer.kind == "conv")
 

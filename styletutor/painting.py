@@ -15,7 +15,7 @@ from styletutor.checkpoints import read_checkpoint
 from styletutor.files import check_apart, try_writing, write_file
 from styletutor.images import check_writable
 from styletutor.recipes import find_recipe
-from styletutor.reports import as_options, check_report, read_report
+from styletutor.reports import as_options, check_report, read_report, turned_at
 from styletutor.result import Result
 from styletutor.starts import STARTS
 from styletutor.timelapse import check_film
@@ -23,7 +23,8 @@ from styletutor.watching import Watch, numbered, progress_files
 
 NOT_SETTINGS = {
     "run", "parser", "kind", "output", "report", "settings", "expected_sha256", "stop_after",
-    "weights", "device", "overwrite", "print_iterations", "checkpoint_output", "progress_write",
+    "turned", "weights", "device", "overwrite", "print_iterations", "checkpoint_output",
+    "progress_write",
     "progress_plot", "timelapse", "frames", "style_layer_weight_exp", "content_weight_blend",
     "styles", "style_at", "preserve_colors",
 }  # fmt: skip
@@ -128,8 +129,12 @@ def _fill_in(arguments: argparse.Namespace, command: str) -> None:
         arguments.expected_sha256 = sha256
     if report.get("interrupted") and arguments.evaluations is None:
         arguments.stop_after = report.get("evaluations")
-    if report.get("turned"):
-        print("styletutor: weights were turned in that run; this one keeps the first", flush=True)
+    arguments.turned = turned_at(report, arguments.settings)
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    if arguments.turned and given & RECIPE_SETTINGS:
+        arguments.turned = {}
+        print("styletutor: weights were turned in that run; with other settings they stay as they "
+              "begin", flush=True)  # fmt: skip
     words = [arguments.kind] if "kind" in arguments else []
     recorded = report["settings"]
     strange = [name for name in recorded if name not in vars(arguments)]

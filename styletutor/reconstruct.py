@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from styletutor.checkpoints import Frame
 from styletutor.inputs import Picture, check_fit, plain, ready, source, to_picture
 from styletutor.knobs import LayerWeights
 from styletutor.objective import Objective
@@ -30,7 +31,7 @@ def reconstruct_content(
     coarse_to_fine: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_iterations: int | None = None,
-    resume: str | Path | None = None,
+    resume: str | Path | Frame | None = None,
     progress: bool | None = None,
 ) -> Result:
     """A picture with the features of `photo` at `layers`: what those layers keep of it.
@@ -63,7 +64,7 @@ def reconstruct_style(
     coarse_to_fine: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_iterations: int | None = None,
-    resume: str | Path | None = None,
+    resume: str | Path | Frame | None = None,
     progress: bool | None = None,
 ) -> Result:
     """A texture with the Gram matrices of `style` at `layers`: what those layers call style.

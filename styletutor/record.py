@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,13 @@ class Record:
         changed = {n: w for n, w in self.weights.items() if w != before.get(n)}
         if changed:
             self.turned.append({"evaluation": step.evaluation, "weights": changed})
+
+    def copy(self) -> Record:
+        """As it is now, whatever this one takes down later."""
+        rows = list(self.history())
+        return replace(
+            self, weights=dict(self.weights), rows=rows, turned=list(self.turned), unread=[]
+        )
 
     def history(self) -> list[dict[str, Any]]:
         """All rows, those that are still on the device read back in one transfer."""

@@ -51,3 +51,11 @@ def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[
         else:
             words.append(f"{option}={value}")
     return words
+
+
+def turned_at(report: dict[str, Any], path: str | None) -> dict[int, dict[str, Any]]:
+    """Which weights were turned on the way: evaluation from which they counted → name → value."""
+    try:
+        return {int(row["evaluation"]): dict(row["weights"]) for row in report.get("turned") or ()}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} says in a strange way which weights were turned") from None

@@ -9,7 +9,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from styletutor.checkpoints import Frame
 from styletutor.descent import Step, Stop
+from styletutor.record import Record
 from styletutor.result import Result
 from styletutor.solve import OnStep
 
@@ -37,6 +39,10 @@ class Run:
     `on_end(run)` when all is over: let them set widget values, never use pyplot. Pause and stop act
     after the evaluation under way. What goes wrong in the thread is raised by `wait`, so that a
     notebook cannot pass over it.
+
+    `step` is the latest step and `record` what has happened so far. Where the run was stopped is
+    `frame`, and others can be kept on the way, in `on_step`, by `keep()`: another run with the same
+    arguments and `resume=frame` goes on from there, whatever is turned from then on.
     """
 
     def __init__(
@@ -55,6 +61,9 @@ class Run:
         self._stopping = False
         self._lock = threading.Lock()
         self._knobs: dict[str, float] = {}
+        resumed = kwargs.get("resume")
+        self.record = resumed.record.copy() if isinstance(resumed, Frame) else None
+        self.frame: Frame | None = None
         self._thread: threading.Thread | None = None
         self.result: Result | None = None
         self.step: Step | None = None
@@ -104,6 +113,10 @@ class Run:
         self._stopping = True
         self._go.set()
 
+    def keep(self) -> Frame:
+        """The present moment, to go on from. To be called in `on_step`."""
+        return Frame.of(self.step, self.record)
+
     def wait(self, timeout: float | None = None) -> Result:
         """The `Result`, once it is there; raises what went wrong in the thread.
 
@@ -134,10 +147,14 @@ class Run:
 
     def _on_step(self, step: Step) -> None:
         self.step = step
+        if self.record is None:
+            self.record = Record(weights=step.objective.weight_values(in_use=True))
+        self.record.add(step, True)
         if self.on_step is not None:
             self.on_step(step)
         self._go.wait()
         if self._stopping:
+            self.frame = self.keep()
             raise Stop
         with self._lock:
             knobs, self._knobs = self._knobs, {}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from styletutor.checkpoints import Checkpoint, without_interrupts
+from styletutor.checkpoints import Checkpoint, Frame, without_interrupts
 from styletutor.descent import Step, Stop, descend
 from styletutor.images import pixels_sha256
 from styletutor.inputs import source, to_picture
@@ -36,16 +36,17 @@ def run_descent(
     on_step: OnStep | None = None,
     progress: bool | None = None,
     checkpoint: Checkpoint | None = None,
+    frame: Frame | None = None,
 ) -> Result:
     """Descend from `start` (B, 3, H, W), as `how` tells `descend`, and gather the `Result`.
 
     `settings` go into the report. Ctrl-C, or `Stop` raised by `on_step`, ends it early with the
     best picture so far; so does a device that runs out of memory, with a warning. A `checkpoint` is
-    gone on from, if it was begun before, and written now and then.
+    written now and then, and a `frame` is gone on from.
     """
     record, state = Record(weights=objective.weight_values()), None
-    if checkpoint is not None and checkpoint.resumed:
-        state, record = checkpoint.tensors, Record(**checkpoint.record)
+    if frame is not None:
+        state, record = frame.tensors, frame.record.copy()
         _set_weights(objective, record.weights)
     began, done = time.monotonic() - record.seconds, len(record.rows)
     interrupted, steps = False, descend(objective, start, state=state, **how)
@@ -61,7 +62,7 @@ def run_descent(
                 if step is None:
                     break
                 if step.evaluation == done:  # knobs that were turned after it count from the next
-                    _set_weights(objective, checkpoint.weights)
+                    _set_weights(objective, frame.weights)
                 else:
                     bar(step)
                     if on_step is not None:
@@ -106,13 +107,13 @@ def solve(
     how: Mapping[str, Any],
     on_step: OnStep | None,
     progress: bool | None,
-    files: tuple[str | Path | None, int | None, str | Path | None],
+    files: tuple[str | Path | None, int | None, str | Path | Frame | None],
     noise: Noise = GREY_NOISE,
 ) -> Result:
     """Make the start, choose what was left to us, record the settings, and `run_descent`.
 
-    The result has the size of `picture`; `files` are checkpoint, how often it is written, and the
-    one to resume from.
+    The result has the size of `picture`; `files` are checkpoint, how often it is written, and what
+    to resume from.
     """
     named = source(start)
     if isinstance(start, Tensor):
@@ -127,6 +128,8 @@ def solve(
     about = {"start": named, "weights": vgg.source, "pooling": vgg.pooling}
     settings, how = as_json({**settings, **chosen, **about}), {**how, **chosen}
     path, every, resume = files
+    frame = resume if isinstance(resume, Frame) else None
+    resume = None if frame else resume
     for name, given in (("checkpoint", path), ("resume", resume)):
         if not (given is None or isinstance(given, str | Path)):
             raise ValueError(f"{name}={given!r}; give the path of a file")
@@ -137,7 +140,13 @@ def solve(
         run = {"command": command, "settings": settings, "weights sha256": vgg.sha256}
         run["pictures"] = [pixels_sha256(each) for each in used]
         saved = Checkpoint(path or resume, run, resume, every)
-    return run_descent(command, objective, first, settings, how, on_step, progress, saved)
+    if frame is None:
+        frame = saved.frame if saved else None
+    elif set(frame.record.weights) != set(objective.weight_values()) or (
+        len(frame.tensors["point.image"]) != len(first)
+    ):
+        raise ValueError("the frame is of a run with other terms; give the arguments of its own")
+    return run_descent(command, objective, first, settings, how, on_step, progress, saved, frame)
 
 
 def _keep(write: Callable[[Step, Record], None], step: Step, record: Record) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from styletutor.checkpoints import Frame
 from styletutor.colours import COLOURS, keep_colours, match_colours
 from styletutor.inputs import (
     Picture,
@@ -62,7 +63,7 @@ def transfer(
     coarse_to_fine: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_iterations: int | None = None,
-    resume: str | Path | None = None,
+    resume: str | Path | Frame | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Paint `content` in the manner of `style` (Gatys, Ecker & Bethge 2016, Eq. 7).
@@ -89,7 +90,7 @@ def transfer(
     raise `descent.Stop` to end early. `progress=None` draws a bar in a terminal or a notebook.
     Ctrl-C and Stop give the best picture so far (`result.interrupted`). `checkpoint` is a file that
     is rewritten every `checkpoint_iterations` evaluations (None: about every ten seconds), and
-    `resume` such a file to go on from, with the same arguments, as if nothing had happened.
+    `resume` such a file, or a `Run`'s frame, to go on from, with the same arguments.
 
     Raises ValueError or FileNotFoundError for bad input before the descent begins.
     """

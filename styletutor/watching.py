@@ -56,6 +56,9 @@ class Watch:
             if self.film is None:
                 self.film = Timelapse(spread(step.evaluations, self.frames))
             self.film(step)
+        turned = getattr(options, "turned", {}).get(step.evaluation + 1, {})
+        for name, value in turned.items():
+            step.objective.set_weight(name, value)
         if step.evaluation == getattr(options, "stop_after", None):
             raise Stop
 

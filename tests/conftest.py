@@ -6,6 +6,8 @@ from torch import Tensor
 
 from styletutor.vgg import VGG, layer_table
 
+pytest_plugins = ["browser"]
+
 WIDTHS = (4, 5, 6, 7, 8)
 
 

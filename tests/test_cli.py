@@ -164,10 +164,10 @@ def test_doctor(capsys: pytest.CaptureFixture) -> None:
         assert word in out
 
 
-@pytest.mark.parametrize(
-    "command",
-    [[], ["transfer"], ["reconstruct"], ["layers"], ["weights"], ["recipes"], ["doctor"], ["lab"]],
-)
+COMMANDS = ("transfer", "reconstruct", "layers", "weights", "recipes", "doctor", "lab", "studio")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*command, "--help"])
@@ -354,8 +354,9 @@ def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
     assert st.load_image(out).shape == (1, 3, 48, 48)
 
 
-def test_lab_without_jupyter(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize("command, module", [("lab", "jupyterlab"), ("studio", "voila")])
+def test_lab_and_studio_without_jupyter(
+    command: str, module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jupyterlab", None)
-    assert "pip install -e '.[lab]'" in refused(capsys, ["lab", "--no-browser"])
+    monkeypatch.setitem(sys.modules, module, None)
+    assert "pip install -e '.[lab]'" in refused(capsys, [command, "--no-browser"])

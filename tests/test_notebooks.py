@@ -48,7 +48,7 @@ def test_an_error_in_a_thread_fails_a_notebook(tmp_path: Path) -> None:
         "import styletutor as st\n"
         "from styletutor import widgets\n"
         "photo = st.load_image('astronaut', 8)\n"
-        "panel = widgets.content_panel(st.load_vgg('pocket'), photo, layer='relu5_1')\n"
+        "panel = widgets.ReconstructionLab(st.load_vgg('pocket'), photo, layers=('relu5_1',))\n"
         "panel.start()\n"
         "panel.wait()"
     )

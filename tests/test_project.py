@@ -19,7 +19,7 @@ FLOORS = [
     {"images", "vgg", "units", "styles", "formats"},
     {"weightfiles", "samples", "targets", "memory", "starts"},
     {"weights", "objective", "result"},
-    {"recipe", "engine"},
+    {"recipe", "engine", "meters"},
     {"recipes", "descent"},
     {"record", "inputs"},
     {"checkpoints"},

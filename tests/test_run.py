@@ -159,3 +159,48 @@ def test_misuse() -> None:
     with pytest.raises(RuntimeError, match="started before"):
         run.start()
     run.wait(timeout=30)
+
+
+def test_a_run_goes_on_from_a_kept_frame_more_than_once() -> None:
+    kept = []
+
+    def keep(step: Step) -> None:
+        if step.evaluation == 5:
+            kept.append(run.keep())
+
+    run = make_run(on_step=keep)
+    whole = run.start().wait()
+    (frame,) = kept
+    assert frame.evaluation == 5 and frame.bytes > PHOTO.nbytes
+    for _ in range(2):
+        again = make_run(resume=frame).start().wait()
+        assert torch.equal(again.image, whole.image) and again.history == whole.history
+    fork = make_run(resume=frame)
+    fork.turn(style=3.0)
+    other = fork.start().wait()
+    assert other.history[:5] == whole.history[:5] and other.turned
+    assert len(frame.record.rows) == 5, "what came later is not in it"
+    last = make_run(resume=frame).start().wait()
+    assert torch.equal(last.image, whole.image), "a fork leaves its frame as it was"
+
+
+def test_a_stop_keeps_where_it_was() -> None:
+    gate = Gate()
+    run = make_run(on_step=gate).start()
+    gate.pass_one()
+    assert gate.arrived.acquire(timeout=30)
+    run.stop()
+    gate.go.release()
+    run.wait(timeout=30)
+    assert run.frame.evaluation == 2
+    went_on = make_run(resume=run.frame).start().wait()
+    whole = make_run().start().wait()
+    assert torch.equal(went_on.image, whole.image) and not went_on.interrupted
+
+
+def test_a_frame_of_another_run_is_refused() -> None:
+    kept = []
+    run = make_run(on_step=lambda _: kept.append(run.keep()), evaluations=2)
+    run.start().wait()
+    with pytest.raises(ValueError, match="frame is of a run with other terms"):
+        make_run(resume=kept[0], style_layers=["relu2_1"]).start().wait()

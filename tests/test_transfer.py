@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import random_pictures
+from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
 from styletutor.descent import Step, Stop, descend
@@ -259,3 +259,30 @@ def test_what_was_chosen_is_in_the_settings(tiny_vgg: VGG, photo: torch.Tensor) 
         None, "content", (900, 900)
     )
     assert not choose_coarse(None, "noise", (255, 400)) and choose_coarse(True, "content", (10, 10))
+
+
+def test_reconstructions_of_a_batch_are_those_alone() -> None:
+    how = {"vgg": make_tiny_vgg().double(), "evaluations": 8, "precision": "exact"}
+    layers = ["relu1_1", "relu2_1"]
+    photo = random_pictures(1, 24, 32, seed=1).double()
+    both = st.reconstruct_each(photo, layers, **how)
+    for place, layer in enumerate(layers):
+        alone = st.reconstruct_content(photo, layer, **how)
+        assert torch.allclose(both.image[place], alone.image[0], atol=1e-6)
+    nested = st.reconstruct_each(photo, layers, kind="style", nested=True, **how)
+    alone = st.reconstruct_style(photo, layers, **how)
+    assert torch.allclose(nested.image[1], alone.image[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind", "message"),
+    [
+        ("relu1_1", "content", "give a list of different layers"),
+        (["relu1_1", "relu1_1"], "content", "give a list of different layers"),
+        ([], "style", "give a list of different layers"),
+        (["relu1_1"], "both", "unknown kind 'both'"),
+    ],
+)
+def test_reconstruct_each_refuses(layers: object, kind: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        st.reconstruct_each(random_pictures(1, 24, 32), layers, kind=kind)

@@ -1,139 +1,328 @@
-"""The panels, driven by their traits as a browser would drive them."""
+"""The panels but the studio, driven by their traits as a browser would drive them."""
 
 import io
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 from PIL import Image
 
+import styletutor as st
 from styletutor import widgets
-from styletutor.descent import Step
+from styletutor.layers import seen_by
+from styletutor.widgets import budget, elements
+from styletutor.widgets.explorer import strongest_places
+from styletutor.widgets.live import Note
 
 PHOTO, ART = random_pictures(1, 32, 48, seed=1), random_pictures(1, 32, 48, seed=2)
-LAYERS = {"content_layers": "relu2_2", "style_layers": ["relu1_1"]}
 
 
-def opened(picture: object) -> Image.Image:
-    return Image.open(io.BytesIO(picture.value))
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
 
 
-def button(panel: widgets.LivePanel, name: str) -> object:
-    row = next(child for child in panel.children if hasattr(child, "children"))
-    return next(b for b in row.children if b.description == name)
+def finished(panel: object) -> st.Result:
+    result = panel.wait(timeout=60)
+    panel.run._thread.join()
+    return result
 
 
-def test_channel_browser() -> None:
-    browser = widgets.channel_browser(make_tiny_vgg(), PHOTO)
-    (layer, channel), caption, picture = browser.children[0].children, *browser.children[1:]
-    first = picture.value
-    assert "trained on nothing" in caption.value
-    assert opened(picture).size[0] >= 200
-    channel.value = 2
-    assert picture.value != first and "channel 2 of 4" in caption.value
-    layer.value = "relu5_1"
-    assert "relu5_1" in caption.value and channel.max == 7
-    channel.value = 7
-    layer.value = "conv1_1"
-    assert channel.value == 3, "a layer with fewer channels moves the slider"
-    assert "channel 3 of 4" in caption.value
+# layer explorer
 
 
-def test_channel_browser_opens_at_the_channel_asked_for_and_looks_no_deeper() -> None:
-    browser = widgets.channel_browser(make_tiny_vgg(), PHOTO[..., :8, :8], "relu2_1", channel=4)
-    assert browser.children[0].children[1].value == 4
-    assert "relu2_1, channel 4 of 5" in browser.children[1].value
+def test_the_explorer_opens_where_it_is_asked_to() -> None:
+    explorer = widgets.LayerExplorer(make_tiny_vgg(), PHOTO, "relu2_1", channel=4)
+    assert (explorer.layer, explorer.channel) == ("relu2_1", 4)
+    assert [row["name"] for row in explorer.map.layers][:3] == ["conv1_1", "relu1_1", "conv1_2"]
+    assert "relu2_1: 5 channels of 24×16" in explorer.about.text
+    assert "each position sees 10×10 pixels" in explorer.about.text
+    assert "trained on nothing" in explorer.about.text
+    assert opened(explorer.large.value).size == (48, 32)
+    assert widgets.LayerExplorer(make_tiny_vgg(), PHOTO[..., :8, :8], "relu2_1"), "no deeper look"
 
 
-def test_content_panel() -> None:
-    panel = widgets.content_panel(make_tiny_vgg(), PHOTO, layer="relu2_1", evaluations=4)
-    button(panel, "Start").click()
-    result = panel.wait()
-    assert result.settings["layers"] == "relu2_1"
-    assert opened(panel.picture).size[0] >= 200
-    assert "4 evaluations" in panel.caption.value
-    panel.children[0].value = "relu3_1"
-    assert panel.start().wait().settings["layers"] == "relu3_1"
+def test_another_layer_is_chosen_on_the_map() -> None:
+    explorer = widgets.LayerExplorer(make_tiny_vgg(), PHOTO)
+    before = explorer.large.value
+    explorer.map.set_state({"selected": ["relu4_1"]})
+    assert explorer.large.value != before and "relu4_1: 7 channels of 6×4" in explorer.about.text
+    assert len(explorer.sheet.items) == 7
 
 
-def test_style_panel() -> None:
-    panel = widgets.style_panel(make_tiny_vgg(), ART, ["relu1_1"], evaluations=3)
-    panel.children[0].value = ("relu1_1", "relu2_1")
-    assert panel.start().wait().settings["layers"] == ["relu1_1", "relu2_1"]
+def test_the_sheet_is_sorted_by_strength() -> None:
+    vgg = make_tiny_vgg()
+    explorer = widgets.LayerExplorer(vgg, PHOTO, "relu3_1")
+    strength = vgg(PHOTO, ["relu3_1"])["relu3_1"][0].abs().mean((1, 2))
+    order = [int(item["label"]) for item in explorer.sheet.items]
+    assert order == strength.argsort(descending=True).tolist()
+    first = explorer.large.value
+    explorer.sheet.set_state({"selected": [2]})
+    assert explorer.channel == order[2] and explorer.large.value != first
 
 
-def test_the_fader_acts_on_the_running_picture() -> None:
-    panel = widgets.balance_panel(
-        make_tiny_vgg(), PHOTO, ART, style_weight=10.0, evaluations=8, **LAYERS
+def test_patches_are_where_the_channel_answers_most() -> None:
+    vgg = make_tiny_vgg()
+    explorer = widgets.LayerExplorer(vgg, PHOTO, "relu1_1")
+    activation = vgg(PHOTO, ["relu1_1"])["relu1_1"][0, explorer.channel]
+    row, column = divmod(int(activation.argmax()), 48)
+    box = explorer.large.boxes[0]
+    assert box["x"] * 48 == pytest.approx(column - 1) and box["y"] * 32 == pytest.approx(row - 1)
+    assert float(explorer.patches.items[0]["label"]) == pytest.approx(
+        float(activation.max()), rel=1e-2
     )
-    arrived, go, run = threading.Semaphore(0), threading.Semaphore(0), None
 
-    def gate(step: Step) -> None:
-        show(step)
-        arrived.release()
-        assert go.acquire(timeout=30)
 
-    original = panel._make_run
+def test_places_keep_their_distance() -> None:
+    activation = torch.zeros(12, 12)
+    activation[4, 4], activation[4, 5], activation[9, 9] = 3.0, 2.9, 1.0
+    assert strongest_places(activation, 2) == [(4, 4), (9, 9)]
+    assert len(strongest_places(torch.zeros(3, 3), 5)) < 5
 
-    def gated() -> object:
-        nonlocal run
-        run = original()
-        return run
 
-    panel._make_run = gated
-    show = panel._show
-    panel._show = gate
-    panel.start()
-    assert arrived.acquire(timeout=30)
-    assert "evaluation 1 of 8" in panel.caption.value
-    assert opened(panel.picture).size[0] >= 200, "the picture shows while it forms"
-    panel.children[0].value = 1000.0
-    for _ in range(8):
-        go.release()
-    assert panel.wait().turned == [{"evaluation": 2, "weights": {"style": [1000.0]}}]
+def test_a_click_says_what_the_position_sees() -> None:
+    explorer = widgets.LayerExplorer(make_tiny_vgg(), PHOTO, "relu2_1")
+    assert "click in the picture" in explorer.place.text
+    explorer.large.set_state({"point": [0.5, 0.25]})
+    assert explorer.place.text.startswith("row 4, column 12: ")
+    assert explorer.large.boxes[-1]["strong"]
+    assert explorer.large.boxes[-1]["width"] == pytest.approx(10 / 48)
+    opaque = explorer.large.value
+    explorer.opacity.value = 0.0
+    assert explorer.large.value != opaque
+
+
+def test_seen_by_is_where_the_gradient_is() -> None:
+    vgg = make_tiny_vgg()
+    for name, row, column in (("conv2_2", 5, 9), ("relu3_1", 3, 4), ("pool2", 4, 6)):
+        x = PHOTO.clone().requires_grad_()
+        vgg(x, [name])[name][0, :, row, column].sum().backward()
+        rows, columns = np.nonzero(x.grad.abs().sum(1)[0].numpy())
+        left, top, side = seen_by(vgg.layer(name), row, column)
+        assert rows.min() >= top and rows.max() < top + side
+        assert columns.min() >= left and columns.max() < left + side
+        assert columns.min() == max(0, left), "and no further in than said"
+
+
+def test_what_survives() -> None:
+    explorer = widgets.LayerExplorer(make_tiny_vgg(), PHOTO, "relu2_1", evaluations=4)
+    explorer.start_button.click()
+    assert finished(explorer).settings["layers"] == "relu2_1"
+    assert opened(explorer.survives.value).size == (48, 32)
+    assert "what survives in relu2_1" in explorer.survives.caption
+    explorer.map.set_state({"selected": ["relu1_2"]})
+    assert finished(explorer.start()).settings["layers"] == "relu1_2"
+
+
+# reconstruction lab
+
+
+def make_lab(**changes: object) -> widgets.ReconstructionLab:
+    settings = {"layers": ("relu1_1", "relu2_1"), "evaluations": 5} | changes
+    return widgets.ReconstructionLab(make_tiny_vgg(), PHOTO, ART, **settings)
+
+
+def test_layers_are_rebuilt_side_by_side() -> None:
+    lab = make_lab()
+    lab.start_button.click()
+    result = finished(lab)
+    assert result.image.shape == (2, 3, 32, 48) and lab.note.text.startswith("done: content")
+    assert [item["label"].split(":")[0] for item in lab.gallery.items] == ["relu1_1", "relu2_1"]
+    for place, layer in enumerate(("relu1_1", "relu2_1")):
+        alone = st.reconstruct_content(
+            PHOTO, layer, vgg=make_tiny_vgg(), evaluations=5, precision=result.settings["precision"]
+        )
+        loss = float(lab.gallery.items[place]["label"].split()[2].rstrip(","))
+        assert loss == pytest.approx(alone.loss["end"]["total"], rel=0.06), "each has its own loss"
+
+
+def test_layers_and_kind_are_chosen() -> None:
+    lab = make_lab()
+    lab.map.set_state({"selected": ["relu3_1", "relu1_1", "relu2_2"]})
+    lab.kind.set_state({"index": 1})
+    lab.nested.set_state({"value": True})
+    lab.seed.set_state({"value": 3})
+    lab.evaluations.set_state({"value": 2})
+    settings = finished(lab.start()).settings
+    assert settings["layers"] == ["relu1_1", "relu2_2", "relu3_1"], "in the order of the network"
+    assert settings["nested"] and settings["seed"] == 3 and settings["evaluations"] == 2
+    assert lab.gallery.items[2]["label"].startswith("relu1_1 … relu3_1: loss")
+    assert lab.run.result.command == "reconstruct each style"
+
+
+def test_no_layer_is_said() -> None:
+    lab = make_lab()
+    lab.map.set_state({"selected": []})
+    lab.start_button.click()
+    assert "no layer is chosen" in lab.note.text and lab.run is None
 
 
 def test_stop_and_start_again() -> None:
-    panel = widgets.content_panel(make_tiny_vgg(), PHOTO, layer="relu2_1", evaluations=100000)
-    button(panel, "Stop").click()  # before anything runs: no harm
-    first = panel.start().run
-    button(panel, "Stop").click()
-    assert panel.wait().interrupted
-    second = panel.start().run
-    third = panel.start().run
+    lab = make_lab(evaluations=500)
+    lab.stop_button.click()  # before anything runs: no harm
+    first = lab.start().run
+    lab.stop_button.click()
+    assert lab.wait().interrupted
+    second, third = lab.start().run, lab.start().run
     assert second.wait(timeout=30).interrupted, "a new start stops the run before"
-    panel.stop()
+    lab.stop()
     third.wait(timeout=30)
     assert first is not third
     assert not [t for t in threading.enumerate() if t.name.startswith("styletutor-")]
 
 
-def test_a_run_that_was_replaced_draws_nothing_more() -> None:
-    panel = widgets.content_panel(make_tiny_vgg(), PHOTO, layer="relu2_1", evaluations=100000)
-    old = panel.start().run
-    panel.start()
+def test_a_run_that_was_replaced_shows_nothing_more() -> None:
+    lab = make_lab(evaluations=500)
+    old = lab.start().run
+    lab.start()
     old.wait(timeout=30)
-    panel.stop()
-    panel.wait()
-    panel.caption.value, panel._shown_at = "untouched", 0.0
+    lab.stop()
+    finished(lab)
+    lab.note.say("untouched")
     old.on_step(old.step)
     old.on_end(old)
-    assert panel.caption.value == "untouched"
+    assert lab.note.text == "untouched"
 
 
 def test_an_error_in_the_thread_is_shown_and_raised() -> None:
-    panel = widgets.content_panel(
-        make_tiny_vgg(), PHOTO[:, :, :8, :8], layer="relu5_1", evaluations=3
-    )
-    panel.start()
+    lab = widgets.ReconstructionLab(make_tiny_vgg(), PHOTO[..., :8, :8], layers=("relu5_1",))
+    lab.start()
     with pytest.raises(ValueError, match="too small"):
-        panel.wait()
-    assert "too small for relu5_1" in panel.caption.value
+        lab.wait()
+    lab.run._thread.join()
+    assert "too small for relu5_1" in lab.note.text and "st-error" in lab.note.value
 
 
 def test_wait_without_start() -> None:
-    panel = widgets.content_panel(make_tiny_vgg(), PHOTO)
     with pytest.raises(RuntimeError, match="nothing was started"):
-        panel.wait()
-    assert torch.is_grad_enabled()
+        make_lab().wait()
+
+
+# Gram lab
+
+
+def test_shuffled_features_have_the_same_gram_matrix() -> None:
+    lab = widgets.GramLab(make_tiny_vgg(), PHOTO)
+    assert "content loss): 0 %" in lab.figures.text and lab.entry.text == "no entry has moved"
+    gram = lab.gram.value
+    lab.shuffle_button.click()
+    words = lab.figures.text.split()
+    assert float(words[words.index("loss):") + 1]) > 20, "the content is lost"
+    assert lab.figures.text.endswith("(style loss): 0 %") and lab.entry.text == "no entry has moved"
+    assert lab.gram.value == gram
+    lab.order_button.click()
+    assert "content loss): 0 %" in lab.figures.text
+
+
+def test_what_is_painted_moves_entries() -> None:
+    lab = widgets.GramLab(make_tiny_vgg(), PHOTO)
+    clean, gram = lab.view.value, lab.gram.value
+    lab.brush.set_state({"value": 0.2})
+    lab.colour.set_state({"index": lab.colour.options.index("red")})
+    assert lab.view.brush == 0.2 and lab.view.brush_colour == "red"
+    lab.view.set_state({"stroke": [[0.25, 0.5], [0.75, 0.5]]})
+    red = (lab.painted == torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)).all(1)[0]
+    assert red[16, 12:36].all() and not red[2].any() and not red[:, :4].any()
+    assert int(red[:, 24].sum()) == pytest.approx(0.2 * 48, abs=2), "as wide as the brush"
+    assert lab.view.value != clean and lab.gram.value != gram
+    assert lab.entry.text.startswith("moved most: channels ")
+    lab.clean_button.click()
+    assert lab.gram.value == gram and torch.equal(lab.painted, PHOTO)
+
+
+def test_a_dab_is_a_disc() -> None:
+    lab = widgets.GramLab(make_tiny_vgg(), PHOTO)
+    lab.view.set_state({"stroke": [[0.5, 0.5]]})
+    assert 0 < int((lab.painted != PHOTO).any(1).sum()) < 20
+
+
+def test_entries_are_those_of_the_gram_matrix() -> None:
+    vgg = make_tiny_vgg()
+    lab = widgets.GramLab(vgg, PHOTO, "relu3_1")
+    lab.gram.set_state({"point": [4.5 / 6, 1.5 / 6]})
+    features = vgg(PHOTO, ["relu3_1"])["relu3_1"][0].double().flatten(1)
+    expected = float(features[1] @ features[4] / features.shape[1])
+    assert f"channels 1 and 4: {expected:.4g} before, {expected:.4g} now" in lab.entry.text
+    lab.layer.value = "relu1_1"
+    assert "relu1_1, 4×4 channels" in lab.gram.caption
+
+
+# lesson budget
+
+
+def test_the_budget_is_measured_on_this_machine() -> None:
+    panel = widgets.LessonBudget(make_tiny_vgg(), seconds=20)
+    assert panel.size in budget.SIZES and panel.evaluations >= budget.FEWEST
+    assert f"{panel.size}×{panel.size} pixels" in panel.note.text
+    assert "with tiny" in panel.note.text
+
+
+def test_a_budget_is_kept() -> None:
+    for per_pixel in (1e-8, 1e-6, 3e-6):
+        for seconds in (5, 20, 300):
+            size, evaluations = budget.plan(seconds, per_pixel)
+            cost = evaluations * per_pixel * size**2
+            assert cost <= seconds or (size, evaluations) == (budget.SIZES[0], budget.FEWEST)
+    assert budget.plan(20, 1e-7)[0] > budget.plan(5, 1e-7)[0]
+    size, evaluations = budget.plan(5, 1e-5)
+    assert (size, evaluations) == (budget.SIZES[0], budget.FEWEST)
+
+
+# parts
+
+
+def test_an_upload_is_a_picture_or_a_clear_word(tmp_path: Path) -> None:
+    taken = []
+    zone = elements.DropZone(lambda name, picture: taken.append((name, picture)), "Upload …")
+    st.save_image(PHOTO, tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+
+    def send(data: bytes, name: str = "a.png") -> str:
+        zone._handle_custom_msg({"name": name}, [memoryview(data)])
+        return zone.says
+
+    assert send(whole) == "a.png is there" and taken[0][1].shape == (1, 3, 32, 48)
+    assert "a.png" in send(whole[:100]) and len(taken) == 1
+    assert "is not a picture" in send(b"#!/bin/sh\nrm -rf /")
+    assert "0 bytes" in send(b"")
+    assert "more than 6 MB" in send(bytes(6_000_001))
+    huge = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(huge, "PNG")
+    assert "too large" in send(huge.getvalue())
+    assert len(taken) == 1
+    st.save_image(torch.rand(1, 3, 10, 3000), tmp_path / "b.png")
+    send((tmp_path / "b.png").read_bytes())
+    assert taken[1][1].shape[3] == elements.MOST_SIDE
+
+
+def test_a_note_shows_any_text_as_text() -> None:
+    note = Note("<script>alert(1)</script>")
+    assert "<script>" not in note.value and note.text == "<script>alert(1)</script>"
+
+
+def test_modules_of_the_browser_fetch_nothing() -> None:
+    for path in elements.STATIC.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert "import " not in text and "fetch(" not in text and "@import" not in text, path
+        links = [word for word in text.split() if "://" in word and "www.w3.org" not in word]
+        assert not links, path
+
+
+def test_traits_are_set_from_many_threads() -> None:
+    view = elements.PictureView()
+
+    def work(n: int) -> None:
+        for i in range(200):
+            view.show(value=bytes([n, i % 256]), caption=f"{n} {i}")
+            view.set_state({"divider": i / 200})
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    view.show(caption="last", divider=0.3)
+    assert (view.caption, view.divider) == ("last", 0.3)
+    assert "notify_change" not in vars(view)

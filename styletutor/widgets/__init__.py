@@ -1,11 +1,12 @@
-"""Panels for notebooks: they set widget values and leave the work to the rooms below."""
+"""Panels for notebooks, each from one line.
 
-from styletutor.widgets.panels import (
-    LivePanel,
-    balance_panel,
-    channel_browser,
-    content_panel,
-    style_panel,
-)
+They set traits and leave the work to the rooms below.
+"""
 
-__all__ = ["LivePanel", "balance_panel", "channel_browser", "content_panel", "style_panel"]
+from styletutor.widgets.budget import LessonBudget
+from styletutor.widgets.explorer import LayerExplorer
+from styletutor.widgets.gramlab import GramLab
+from styletutor.widgets.reconstructions import ReconstructionLab
+from styletutor.widgets.studio import TransferStudio
+
+__all__ = ["GramLab", "LayerExplorer", "LessonBudget", "ReconstructionLab", "TransferStudio"]

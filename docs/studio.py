@@ -1,0 +1,58 @@
+"""Takes the picture of the studio: `python docs/studio.py` writes docs/studio.jpg."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+import browser  # noqa: E402
+
+SETUP = """
+import styletutor as st
+from styletutor import widgets
+vgg = st.load_vgg("pocket")
+"""
+PANEL = "panel = widgets.TransferStudio(vgg=vgg, size=320, evaluations=200)\npanel"
+RUN = """
+import time
+board = panel.controls.board
+panel.start().wait()
+time.sleep(1)
+panel.keep()
+board.set_state({"values": {**board.values, "style": 0.7, "relu1_1": 0.4, "relu4_1": 2.0}})
+panel.start().wait()
+time.sleep(1)
+panel.view.divider = 0.42
+"""
+
+
+def main() -> None:
+    home = Path(tempfile.mkdtemp())
+    (home / "notebooks").mkdir()
+    options = (f"--IdentityProvider.token={browser.TOKEN}", "--ip=127.0.0.1", "--allow-root")
+    with (
+        browser.serving(
+            home / "notebooks", home, "-m", "jupyterlab", *options, "--expose-app-in-browser"
+        ) as server,
+        sync_playwright() as driver,
+        driver.chromium.launch(
+            executable_path=browser.find_chromium(), args=browser.FLAGS
+        ) as chromium,
+    ):
+        lab = browser.Lab(chromium.new_page(viewport={"width": 1280, "height": 900}), server)
+        lab.open(browser.write_notebook(home / "notebooks" / "studio.ipynb", SETUP, PANEL))
+        lab.run_all()
+        lab.run_cell(RUN, timeout=300)
+        panel = lab.cell_output(1).locator(".jp-OutputArea-output")
+        panel.scroll_into_view_if_needed()
+        picture = Image.open(io.BytesIO(panel.screenshot()))
+    picture.convert("RGB").save(ROOT / "docs" / "studio.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What all panels share: one run at a time in the background, shown as often as it may cost."""
+
+from __future__ import annotations
+
+import html
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as widgets
+
+from styletutor.descent import Step
+from styletutor.result import Result
+from styletutor.run import Run
+
+SHARE = 0.04  # of the time of a run that showing it may take
+LEAST = 0.15  # seconds between two pictures
+WRAP = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "4px"}
+
+_in_cells: dict[str, tuple[str, weakref.WeakSet[Panel]]] = {}
+
+
+class Pace:
+    """Says when something is due again, so that it takes at most a `share` of the time."""
+
+    def __init__(self, share: float = SHARE, least: float = LEAST) -> None:
+        self.share, self.least, self._next = share, least, 0.0
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self._next = ended + max(self.least, (ended - began) / self.share)
+
+
+class Note(widgets.HTML):
+    """One line of text, safe for any text; an error is marked and says so."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.say(text)
+
+    def say(self, text: str, error: bool = False) -> None:
+        """May be called from any thread."""
+        kind = "st-note st-error" if error else "st-note"
+        words = f"⚠ {text}" if error else text
+        self.text = text
+        self.value = f'<div class="{kind}" role="status">{html.escape(words)}</div>'
+
+
+class Panel(widgets.VBox):
+    """A panel with at most one run under way.
+
+    Rerunning the cell that made it, closing it, or starting another run in it stops the run.
+    From code: `panel.start()`, `panel.stop()`, and `panel.wait()` for the `Result`, which raises
+    what went wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run: Run | None = None
+        self.note = Note()
+        self._pace = Pace()
+        self.start_button = button("Start", "play", self.start, "success")
+        self.pause_button = button("Pause", "pause", self.pause)
+        self.stop_button = button("Stop", "stop", self.stop)
+        self.buttons = widgets.Box(
+            [self.start_button, self.pause_button, self.stop_button], layout=WRAP
+        )
+        self._set_buttons()
+        _replace_in_cell(self)
+
+    def make_run(self) -> Run:
+        """A new run as the controls say; raises ValueError for settings that cannot be."""
+        raise NotImplementedError
+
+    def on_step(self, step: Step) -> None:
+        """Show a step; called in the run's thread when it is time to."""
+
+    def on_every_step(self, step: Step) -> None:
+        """What has a pace of its own; called in the run's thread."""
+
+    def on_end(self, result: Result) -> None:
+        """Show the result; called in the run's thread."""
+
+    def start(self) -> Panel:
+        """Begin a new run with the present settings, after stopping the one before."""
+        self.stop()
+        try:
+            run = self.make_run()
+        except (ValueError, OSError) as error:
+            self.note.say(str(error), error=True)
+            return self
+        return self.drive(run)
+
+    def drive(self, run: Run) -> Panel:
+        """Start this run and show it."""
+        self.stop()
+        run.on_step = lambda step: run is self.run and self._shown(step)
+        run.on_end = lambda run: run is self.run and self._ended(run)
+        self.run, self._pace = run, Pace()
+        self.note.say("starting …")
+        run.start()
+        self._set_buttons()
+        return self
+
+    def pause(self) -> None:
+        """Hold still after the evaluation under way, or go on after that."""
+        if self.run is None:
+            return
+        if self.run.state == "running":
+            self.run.pause()
+            self.note.say("paused")
+        elif self.run.state == "paused":
+            self.run.resume()
+        self._set_buttons()
+
+    def stop(self) -> None:
+        """Stop the present run, if any, after the evaluation under way; never blocks."""
+        if self.run is not None:
+            self.run.stop()
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """The `Result` of the present run, once it is there."""
+        if self.run is None:
+            raise RuntimeError("nothing was started in this panel; call start() first")
+        return self.run.wait(timeout)
+
+    def close(self) -> None:
+        """Stop the run and remove the panel with all that is in it."""
+        self.stop()
+        for part in _inside(self):
+            part.close()
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'nothing started' if self.run is None else self.run})"
+
+    def _shown(self, step: Step) -> None:
+        if self._pace.due or step.evaluation == step.evaluations:
+            with self._pace.measured():
+                self.on_step(step)
+        self.on_every_step(step)
+
+    def _ended(self, run: Run) -> None:
+        if run.error is not None:
+            self.note.say(one_line(run.error), error=True)
+        else:
+            self.on_end(run.result)
+        self._set_buttons()
+
+    def _set_buttons(self) -> None:
+        state = "new" if self.run is None else self.run.state
+        paused = state == "paused"
+        self.pause_button.description = "Continue" if paused else "Pause"
+        self.pause_button.icon = "play" if paused else "pause"
+        under_way = state in ("running", "paused")
+        self.pause_button.disabled = self.stop_button.disabled = not under_way
+
+
+def one_line(error: BaseException) -> str:
+    """An error for somebody who sees no traceback."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    ours = isinstance(error, ValueError | OSError)
+    return lines[0] if ours else f"stopped by an error: {type(error).__name__}: {lines[0]}"
+
+
+def button(
+    words: str, icon: str, does: Callable[[], Any], style: str = "", hint: str = ""
+) -> widgets.Button:
+    made = widgets.Button(description=words, icon=icon, button_style=style, tooltip=hint or words)
+    made.layout.width, made.layout.align_self = "auto", "flex-start"
+    made.on_click(lambda _: does())
+    return made
+
+
+def _inside(box: widgets.Box) -> Iterator[widgets.Widget]:
+    for child in box.children:
+        if isinstance(child, widgets.Box):
+            yield from _inside(child)
+        yield child
+
+
+def _replace_in_cell(panel: Panel) -> None:
+    """Stop what an earlier execution of the same cell has left running."""
+    try:
+        from IPython import get_ipython
+
+        message = get_ipython().get_parent()
+        cell = message["metadata"]["cellId"]
+        execution = message["header"]["msg_id"]
+    except (ImportError, AttributeError, KeyError, TypeError):
+        return  # not in a notebook
+    before, panels = _in_cells.get(cell, (execution, weakref.WeakSet()))
+    if before != execution:
+        for old in list(panels):
+            old.close()
+        panels = weakref.WeakSet()
+    panels.add(panel)
+    _in_cells[cell] = (execution, panels)

@@ -1,0 +1,113 @@
+"""The reconstruction lab: what several layers keep of a picture, side by side as they form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as widgets
+from torch import Tensor
+
+from styletutor.descent import Step
+from styletutor.figures import KINDS, reconstruct_each
+from styletutor.inputs import Picture
+from styletutor.plots import made_by
+from styletutor.result import Result
+from styletutor.run import Run
+from styletutor.vgg import VGG
+from styletutor.widgets.elements import Gallery, LayerMap, Slider, tile
+from styletutor.widgets.live import WRAP, Note, Panel
+
+MOST = 6  # pictures in a batch
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+
+
+class ReconstructionLab(Panel):
+    """Choose layers, content or style, and press Start: all are rebuilt as one batch.
+
+    >>> widgets.ReconstructionLab(vgg, photo, style=art)
+
+    `photo` is rebuilt by its content, `style` by its Gram matrices (the same picture, if None):
+    (1, 3, H, W) in [0, 1], a sample's name or a path. Nested, each texture has the layers before
+    its own, too, as in Figure 1 of Gatys et al. (2016). `settings` are those of `reconstruct_each`.
+    """
+
+    def __init__(
+        self,
+        vgg: VGG,
+        photo: Picture,
+        style: Picture | None = None,
+        *,
+        kind: str = "content",
+        layers: tuple[str, ...] = LAYERS,
+        nested: bool = False,
+        evaluations: int = 120,
+        **settings: Any,
+    ) -> None:
+        self.vgg, self.settings = vgg, settings
+        self.pictures = {"content": photo, "style": photo if style is None else style}
+        self.map = LayerMap(
+            vgg.layers, [vgg.layer(name).name for name in layers], most=MOST,
+            label=f"layers to rebuild from, up to {MOST}",
+        )  # fmt: skip
+        self.kind = widgets.Dropdown(options=list(KINDS), value=kind, description="rebuild the")
+        self.nested = widgets.Checkbox(
+            value=nested, description="each with the layers before it", indent=False
+        )
+        self.evaluations = Slider(
+            value=evaluations, min=1, max=max(500, evaluations), label="evaluations"
+        )
+        self.seed = widgets.IntText(value=settings.pop("seed", 0), description="seed")
+        self.gallery = Gallery(most=0, side=165, label="reconstructions")
+        super().__init__()
+        rows = [self.kind, self.nested, self.evaluations, self.seed]
+        for row in rows:
+            row.layout = {"width": "auto", "flex": "0 1 250px"}
+        about = Note(f"up to {MOST} layers; weights: {vgg.name}, trained on {vgg.trained_on}")
+        left = widgets.VBox([about, self.map, widgets.Box(rows, layout=WRAP)])
+        right = widgets.VBox([self.buttons, self.note, self.gallery])
+        for box in (left, right):
+            box.layout.flex, box.layout.min_width = "1 1 480px", "0"
+        self.children = [widgets.Box([left, right], layout=WRAP)]
+        self.note.say("choose layers, then press Start")
+
+    def make_run(self) -> Run:
+        order = [name for name in self.vgg.layer_names if name in self.map.selected]
+        if not order:
+            raise ValueError("no layer is chosen; choose one on the map and press Start")
+        self._names = order
+        if self.nested.value and self.kind.value == "style":
+            self._names = [order[0], *(f"{order[0]} … {name}" for name in order[1:])]
+        self._first: list[float] = []
+        return Run(
+            reconstruct_each,
+            self.pictures[self.kind.value],
+            order,
+            kind=self.kind.value,
+            nested=self.nested.value and self.kind.value == "style",
+            vgg=self.vgg,
+            evaluations=self.evaluations.value,
+            seed=self.seed.value,
+            **self.settings,
+        )
+
+    def on_step(self, step: Step) -> None:
+        self._show(step.best, sum(step.best_parts.values()).tolist())
+        self.note.say(f"evaluation {step.evaluation} of {step.evaluations}")
+
+    def on_every_step(self, step: Step) -> None:
+        self._step = step
+
+    def on_end(self, result: Result) -> None:
+        self._show(result.image, sum(self._step.best_parts.values()).tolist())
+        words = "stopped" if result.interrupted else "done"
+        self.note.say(f"{words}: {self.kind.value}; {made_by(result)}")
+
+    def _show(self, pictures: Tensor, losses: list[float]) -> None:
+        self._first = self._first or losses
+        items = []
+        for name, picture, loss, first in zip(
+            self._names, pictures, losses, self._first, strict=True
+        ):
+            gone = f", {100 * (1 - loss / first):.4g} % gone" if first else ""
+            items.append(tile(picture[None], f"{name}: loss {loss:.2g}{gone}"))
+        self.gallery.show(items=items)

@@ -1,0 +1,431 @@
+"""The transfer studio, driven by its traits as a browser drives it, and what it is made of."""
+
+import base64
+import io
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_tiny_vgg, random_pictures
+from PIL import Image
+
+import styletutor as st
+from styletutor import widgets
+from styletutor.cli import main
+from styletutor.recipes import recipes
+from styletutor.widgets.desk import OFF, Desk, fader, home, strips
+from styletutor.widgets.film import Film, Kept
+from styletutor.widgets.live import Pace
+from styletutor.widgets.studio import TransferStudio
+
+PHOTO, ART, OTHER = (
+    (255 * random_pictures(1, 32, 48, seed=seed)).round() / 255 for seed in (1, 2, 3)
+)
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[TransferStudio]:
+    """On a small network, with all five style layers; stopped at the end."""
+    panel = widgets.TransferStudio(
+        PHOTO, [ART, OTHER], vgg=make_tiny_vgg(), size=64, evaluations=30, folder=tmp_path
+    )
+    yield panel
+    panel.close()
+
+
+def browser_sets(widget: object, **traits: object) -> None:
+    """As a message from the browser would."""
+    widget.set_state(traits)
+
+
+def move(studio: TransferStudio, **faders: float) -> None:
+    board = studio.controls.board
+    browser_sets(board, values={**board.values, **faders})
+
+
+def finished(studio: TransferStudio) -> st.Result:
+    result = studio.wait(timeout=60)
+    studio.run._thread.join()  # until the panel has shown it
+    return result
+
+
+def until(condition: Callable[[], object]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come in 30 seconds")
+
+
+class Gate:
+    """The run that starts next waits at an evaluation, until it may go on to another."""
+
+    def __init__(self, studio: TransferStudio) -> None:
+        self.arrived, self.limit, shown = threading.Event(), 1.0, studio._shown
+
+        def hold(step: object) -> None:
+            shown(step)
+            while step.evaluation >= self.limit and not studio.run._stopping:
+                self.arrived.set()
+                time.sleep(0.002)
+
+        studio._shown = hold
+
+    def go_to(self, evaluation: int) -> None:
+        self.arrived.clear()
+        self.limit = evaluation
+        assert self.arrived.wait(30)
+
+    def open(self) -> None:
+        self.limit = float("inf")
+
+
+def test_start_shows_picture_curves_and_figures(studio: TransferStudio) -> None:
+    assert studio.pause_button.disabled and studio.stop_button.disabled
+    studio.start_button.click()
+    result = finished(studio)
+    assert Image.open(io.BytesIO(studio.view.value)).size == (48, 32)
+    assert studio.gauges.terms.x[-1] == len(result.history) == 30
+    names = [one["name"] for one in studio.gauges.layers.series]
+    assert len(names) == 7 and "s relu5_1" in names
+    assert "evaluation 30 of 30" in studio.gauges.figures.text
+    assert re.search(r"content kept -?\d+ % · style removed [\d.]+ %", studio.gauges.figures.text)
+    assert studio.note.text.startswith("done") and "tiny, trained on nothing" in studio.view.caption
+    assert studio.pause_button.disabled and studio.stop_button.disabled
+
+
+def test_the_meters_say_what_the_run_does(studio: TransferStudio) -> None:
+    result = finished(studio.start())
+    at = studio.controls.board
+    assert sum(at.terms.values()) == pytest.approx(1)
+    assert {"relu1_1", "relu5_1", "style", "content relu4_2"} <= set(at.pulls)
+    first, last = result.history[0]["parts"], result.history[-1]["parts"]
+    for layer in ("relu1_1", "relu5_1"):
+        gone = 1 - last[f"style {layer}"] / first[f"style {layer}"]
+        assert at.removed[layer] == pytest.approx(gone, abs=1e-3)
+    assert studio.gauges.removed["content"] <= 1
+
+
+def test_faders_count_at_once(studio: TransferStudio) -> None:
+    gate = Gate(studio)
+    studio.start()
+    gate.go_to(3)
+    move(studio, style=1.0, tv=0.0, relu1_1=3.0)
+    gate.go_to(6)
+    browser_sets(studio.controls.board, muted=["relu2_1"])
+    gate.go_to(9)
+    browser_sets(studio.controls.board, solo=["relu3_1"])
+    gate.open()
+    result = finished(studio)
+    rows = {row["evaluation"]: row["weights"] for row in result.turned}
+    assert rows[4]["style"] == [800.0] and rows[4]["tv"] == [10.0]
+    assert rows[4]["style relu1_1"] == [pytest.approx(3 / 7)]
+    assert rows[7]["style relu2_1"] == [0.0]
+    assert rows[7]["style relu1_1"] == [pytest.approx(3 / 6)], "the others share what it had"
+
+
+def test_every_setting_reaches_the_run(studio: TransferStudio) -> None:
+    controls = studio.controls
+    controls.recipe.set_state({"index": list(recipes).index("gatys-notebook")})
+    controls.origin.set_state({"index": 1})
+    for control, value in (
+        (controls.size, 80),
+        (controls.evaluations, 3),
+        (controls.seed, 5),
+    ):
+        control.set_state({"value": value})
+    move(studio, relu2_1=0.5)
+    settings = finished(studio.start()).settings
+    assert settings["recipe"] == "gatys-notebook" and settings["start"] == "noise"
+    assert (settings["size"], settings["evaluations"], settings["seed"]) == (80, 3, 5)
+    assert settings["style_layers"]["relu2_1"] == 0.5, "these weights are not shares"
+    assert settings["style_layers"]["relu1_1"] == 1.0
+
+
+def test_weights_are_chosen(studio: TransferStudio) -> None:
+    weights = studio.controls.weights
+    assert weights.options[0] == "tiny" and {"pocket", "random"} <= set(weights.options)
+    weights.set_state({"index": weights.options.index("random")})
+    studio.controls.evaluations.value = 2
+    assert finished(studio.start()).backbone["name"] == "random"
+
+
+def test_pictures_are_chosen(studio: TransferStudio) -> None:
+    contents, styles = studio.controls.contents, studio.controls.styles
+    browser_sets(contents.gallery, selected=[contents.pictures.index("coffee")])
+    browser_sets(styles.gallery, selected=[styles.pictures.index("grass")])
+    assert studio.controls.board.styles == ["grass"]
+    studio.controls.evaluations.value = 2
+    settings = finished(studio.start()).settings
+    assert (settings["content"], settings["styles"]) == ("coffee", ["grass"])
+
+
+def test_a_style_for_each_layer(studio: TransferStudio) -> None:
+    studio.controls.evaluations.value = 2
+    assert "styles" in finished(studio.start()).settings, "a blend, if no layer has its own"
+    browser_sets(studio.controls.board, sources={"relu1_1": 0, "relu4_1": 1, "relu5_1": -1})
+    given = finished(studio.start()).settings["style_at"]
+    of = {}
+    for row in given:
+        layer, _, picture = row.partition("=")
+        of.setdefault(layer, []).append(picture)
+    assert of["relu1_1"] != of["relu4_1"] and len(of["relu1_1"]) == 1
+    assert len(of["relu5_1"]) == len(of["relu2_1"]) == 2
+
+
+def test_nothing_chosen_is_said(studio: TransferStudio) -> None:
+    browser_sets(studio.controls.styles.gallery, selected=[])
+    studio.start_button.click()
+    assert "no style picture is chosen" in studio.note.text and "st-error" in studio.note.value
+    assert studio.run is None
+
+
+def test_pause_and_continue(studio: TransferStudio) -> None:
+    studio.controls.evaluations.value = 1000
+    studio.start()
+    until(lambda: studio.run.step)
+    studio.pause_button.click()
+    assert studio.run.state == "paused" and studio.pause_button.description == "Continue"
+    time.sleep(0.2)
+    held = studio.run.step.evaluation
+    time.sleep(0.2)
+    assert studio.run.step.evaluation == held
+    studio.pause_button.click()
+    until(lambda: studio.run.step.evaluation > held)
+    studio.stop_button.click()
+    assert finished(studio).interrupted
+
+
+def test_after_a_stop_it_goes_on_to_the_same_picture(studio: TransferStudio) -> None:
+    whole = finished(studio.start())
+    gate = Gate(studio)
+    studio.start()
+    gate.go_to(11)
+    studio.stop_button.click()
+    stopped = finished(studio)
+    assert len(stopped.history) == 11 and "Continue goes on" in studio.note.text
+    assert studio.pause_button.description == "Continue" and not studio.pause_button.disabled
+    gate.open()
+    studio.pause_button.click()
+    result = finished(studio)
+    assert torch.equal(result.image, whole.image) and result.history == whole.history
+    assert studio.gauges.terms.x[-1] == 30
+
+
+def test_scrub_and_fork(studio: TransferStudio) -> None:
+    whole = finished(studio.start())
+    kept = studio.film.kept
+    assert studio.scrub.max == len(kept) - 1 >= 1 and kept[-1].evaluation == 30
+    studio.scrub.set_state({"value": 0})
+    assert studio.view.value == kept[0].picture
+    assert studio.gauges.terms.at == kept[0].evaluation
+    move(studio, style=2.0)
+    studio.fork_button.click()
+    result = finished(studio)
+    from_here = kept[0].evaluation
+    assert result.history[:from_here] == whole.history[:from_here]
+    assert result.turned[0]["weights"]["style"] == [8000.0]
+    assert not torch.equal(result.image, whole.image)
+    assert studio.view.other == kept[-1].picture, "what was is A"
+    assert "style weight 80 → 8e+03" in studio.note.text
+
+
+def test_a_fork_of_another_recipe_is_refused(studio: TransferStudio) -> None:
+    finished(studio.start())
+    studio.controls.recipe.value = "d2l"
+    studio.fork_button.click()
+    assert "recipe was changed" in studio.note.text
+
+
+def test_keep_and_compare(studio: TransferStudio) -> None:
+    studio.keep_button.click()
+    assert "there is no picture yet" in studio.note.text
+    finished(studio.start())
+    before = studio.view.value
+    studio.keep_button.click()
+    assert studio.view.other == before and studio.view.tags == ["A", "now"]
+    browser_sets(studio.view, divider=0.25)
+    move(studio, style=-1.0)
+    finished(studio.start())
+    assert studio.note.text == "done; A and now differ in: style weight 80 → 8"
+    assert studio.view.other == before != studio.view.value and studio.view.divider == 0.25
+
+
+def test_balance_now(studio: TransferStudio) -> None:
+    studio.balance_button.click()
+    assert "does not pull yet" in studio.note.text
+    studio.controls.origin.value = "noise"
+    gate = Gate(studio)
+    studio.start()
+    gate.go_to(3)
+    until(lambda: studio.controls.board.terms)
+    lengths = dict(studio.gauges.lengths)
+    studio.balance_button.click()
+    factor = lengths["content"] / lengths["style"]
+    assert studio.controls.board.values["style"] == pytest.approx(fader(factor), abs=1e-6)
+    gate.go_to(5)
+    studio.stop()
+    turned = finished(studio).turned
+    assert turned[-1]["weights"]["style"] == [pytest.approx(80 * 10 ** fader(factor), rel=1e-5)]
+
+
+def test_reset(studio: TransferStudio) -> None:
+    move(studio, style=1.0)
+    studio.controls.size.value = 128
+    studio.controls.recipe.value = "d2l"
+    studio.start()
+    run = studio.run
+    studio.reset_button.click()
+    assert run.wait(timeout=30).interrupted or run.result
+    assert studio.controls.recipe.value == "default" and studio.controls.size.value == 64
+    assert studio.controls.board.values == home(recipes["default"])
+    assert studio.view.alt == "the content picture" and not studio.film.kept
+    assert studio.run is None
+
+
+def test_save_writes_what_makes_it_again(
+    studio: TransferStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert studio.save() == [] and "no finished picture" in studio.note.text
+    studio.controls.weights.value = "random"
+    browser_sets(studio.controls.board, sources={"relu2_1": 1})
+    gate = Gate(studio)
+    studio.start()
+    gate.go_to(8)
+    move(studio, style=1.5)
+    gate.go_to(12)
+    studio.stop()
+    finished(studio)
+    studio.save_button.click()
+    assert "transfer-1.png" in studio.note.text
+    written = {path.name for path in tmp_path.iterdir()}
+    sources = {f"transfer-1-source-{n}.png" for n in (1, 2, 3)}
+    assert written == {"transfer-1.png", "transfer-1.json", *sources}
+    studio.save_button.click()
+    assert (tmp_path / "transfer-2.png").exists(), "nothing is overwritten"
+    command = ["transfer", "--settings", str(tmp_path / "transfer-1.json")]
+    again = tmp_path / "again.png"
+    assert main([*command, "--output", str(again), "--device", "cpu"]) == 0
+    assert again.read_bytes() == (tmp_path / "transfer-1.png").read_bytes()
+
+
+def test_a_page_without_a_folder_offers_downloads(studio: TransferStudio) -> None:
+    studio.folder = None
+    studio.controls.evaluations.value = 2
+    result = finished(studio.start())
+    assert studio.save() == []
+    data = re.search(r'download="transfer.png" href="data:image/png;base64,([^"]+)"',
+                     studio.downloads.value)  # fmt: skip
+    with Image.open(io.BytesIO(base64.b64decode(data[1]))) as saved:
+        assert saved.size == (48, 32)
+    data = re.search(r'download="transfer.json" href="data:[^,]+,([^"]+)"', studio.downloads.value)
+    assert json.loads(base64.b64decode(data[1]))["evaluations"] == len(result.history)
+
+
+def test_an_error_in_the_thread_is_one_line(studio: TransferStudio) -> None:
+    small = studio.controls.contents.add("dot", torch.zeros(1, 3, 8, 8))
+    browser_sets(studio.controls.contents.gallery, selected=[small])
+    studio.start()
+    with pytest.raises(ValueError, match="too small"):
+        studio.wait(timeout=30)
+    studio.run._thread.join()
+    assert "too small for relu5_1" in studio.note.text and "st-error" in studio.note.value
+    assert not studio.start_button.disabled
+
+
+def test_two_studios_do_not_disturb_each_other(tmp_path: Path) -> None:
+    panels = [
+        widgets.TransferStudio(PHOTO, ART, vgg=make_tiny_vgg(), size=64, evaluations=25)
+        for _ in range(2)
+    ]
+    alone = st.transfer(
+        PHOTO,
+        ART,
+        vgg=make_tiny_vgg(),
+        size=64,
+        evaluations=25,
+        **Desk(recipes["default"]).settings(),
+    )
+    for panel in panels:
+        panel.start()
+    move(panels[1], style=2.0)
+    results = [finished(panel) for panel in panels]
+    assert torch.equal(results[0].image, alone.image) and not results[0].turned
+    for panel in panels:
+        panel.close()
+
+
+def test_closing_stops_the_run(studio: TransferStudio) -> None:
+    studio.controls.evaluations.value = 1000
+    run = studio.start().run
+    studio.close()
+    assert run.wait(timeout=30).interrupted
+
+
+# what it is made of
+
+
+def test_a_desk_at_home_is_the_recipe() -> None:
+    for recipe in recipes.values():
+        desk = Desk(recipe, home(recipe))
+        assert desk.style_weight() == recipe.style_weight
+        assert desk.tv_weight() == recipe.tv_weight
+        names = [strip["name"] for strip in strips(recipe)]
+        assert names == ["style", "tv", *recipe.style_layers]
+        if recipe.units.average:
+            assert sum(desk.style_layers().values()) == pytest.approx(1)
+
+
+def test_a_desk_with_all_muted_still_starts() -> None:
+    recipe = recipes["default"]
+    desk = Desk(recipe, home(recipe), muted=list(recipe.style_layers))
+    assert not any(desk.style_layers().values())
+    assert desk.settings()["style_weight"] == 0 and any(desk.settings()["style_layers"].values())
+
+
+def test_total_variation_can_be_off() -> None:
+    for name in ("default", "d2l"):
+        assert Desk(recipes[name], {"tv": OFF}).tv_weight() == 0
+        assert Desk(recipes[name], {"tv": OFF + 0.05}).tv_weight() > 0
+
+
+def test_a_film_is_spread_evenly_and_bounded() -> None:
+    class Frame:
+        bytes = 10
+
+        def __init__(self, evaluation: int) -> None:
+            self.evaluation = evaluation
+
+    film = Film(most=8)
+    for evaluation in range(1, 1001):
+        if film.wants(evaluation):
+            film.add(Kept(b"", Frame(evaluation)))
+        assert len(film.kept) <= 8
+    places = [kept.evaluation for kept in film.kept]
+    gaps = {b - a for a, b in pairwise(places)}
+    assert places[0] == 1 and max(gaps) <= 2 * min(gaps) and places[-1] > 850
+    film.cut(places[2])
+    assert [kept.evaluation for kept in film.kept] == places[:3]
+    narrow = Film(most=40, size=50)
+    for evaluation in range(1, 50):
+        narrow.add(Kept(b"", Frame(evaluation)))
+    assert len(narrow.kept) <= 5
+
+
+def test_pace_gives_away_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace, spent = Pace(share=0.1, least=0.0), 0.0
+    while now[0] < 200:
+        if pace.due:
+            with pace.measured():
+                now[0] += 0.5
+                spent += 0.5
+        now[0] += 0.01
+    assert 0.08 < spent / 100 <= 0.1
