@@ -18,7 +18,9 @@ from PIL import Image
 import styletutor as st
 from styletutor import widgets
 from styletutor.cli import main
+from styletutor.meters import distances
 from styletutor.recipes import recipes
+from styletutor.starts import make_start
 from styletutor.widgets.desk import OFF, Desk, fader, home, strips
 from styletutor.widgets.film import Film, Kept
 from styletutor.widgets.live import Pace
@@ -110,6 +112,27 @@ def test_the_meters_say_what_the_run_does(studio: TransferStudio) -> None:
         gone = 1 - last[f"style {layer}"] / first[f"style {layer}"]
         assert at.removed[layer] == pytest.approx(gone, abs=1e-3)
     assert studio.gauges.removed["content"] <= 1
+
+
+def test_what_is_gone_is_right_at_every_size(tmp_path: Path) -> None:
+    """From noise a large picture begins small; the shares go on where they were."""
+    panel = widgets.TransferStudio(
+        "astronaut", "grass", vgg=make_tiny_vgg(), size=256, evaluations=20, start="noise"
+    )
+    result = finished(panel.start())
+    sizes = {tuple(row["size"]) for row in result.history}
+    assert len(sizes) > 1, "it began with a smaller picture"
+    objective = panel.run.step.objective
+    noise = make_start("noise", panel.run.step.image, 0)
+    start, end = distances(objective, noise), distances(objective, panel.run.step.image)
+    for layer in ("relu1_1", "relu4_1"):
+        gone = 1 - float(end[f"style {layer}"] / start[f"style {layer}"])
+        assert panel.controls.board.removed[layer] == pytest.approx(gone, abs=1e-3)
+    kept = panel.film.kept[0]
+    panel.scrub.set_state({"value": 0})
+    panel.fork()
+    assert finished(panel).history[: kept.evaluation] == result.history[: kept.evaluation]
+    panel.close()
 
 
 def test_faders_count_at_once(studio: TransferStudio) -> None:

@@ -37,8 +37,8 @@ class Controls(widgets.Tab):
     ) -> None:
         styles = list(styles) if isinstance(styles, list | tuple) else [styles]
         self._networks = {} if vgg is None else {vgg.name: vgg}
-        self.contents = Pictures("content picture", "photographs", [content])
-        self.styles = Pictures("style picture", "artworks", styles, MOST_STYLES)
+        self.contents = Pictures("content", "photographs", [content])
+        self.styles = Pictures("style", "artworks", styles, MOST_STYLES)
         names = [*self._networks, *(["vgg19"] if find_vgg19() else []), "pocket", "random"]
         self.weights = widgets.Dropdown(options=list(dict.fromkeys(names)), description="weights")
         self.recipe = widgets.Dropdown(options=list(recipes), value=recipe, description="recipe")
@@ -95,8 +95,10 @@ class Controls(widgets.Tab):
     def describe(self) -> dict[str, str]:
         """All that can be chosen, in words, to say what is different from another time."""
         words = {"content": self.contents.names, "style": self.styles.names}
-        sources = self.board.sources if len(self.styles.chosen) > 1 else {}
-        words |= {f"style of {layer}": source for layer, source in sources.items()}
+        layers = self.desk.recipe.style_layers if len(self.styles.chosen) > 1 else ()
+        for layer in layers:
+            at = self.board.sources.get(layer, -1)
+            words[f"style of {layer}"] = dict(enumerate(self.styles.names)).get(at, "blend")
         words |= {**self.settings, "weights": self.weights.value}
         board, start = self.board, home(self.desk.recipe)
         for name in start:

@@ -6,16 +6,20 @@ import math
 from collections import deque
 from time import monotonic
 
+from torch import Tensor
+
 from styletutor.descent import Step
 from styletutor.meters import distances, pulls, removed, shares_of_pull
 from styletutor.record import Record
+from styletutor.stages import fit
 from styletutor.starts import make_start
 from styletutor.widgets.elements import Board, Curves
 from styletutor.widgets.live import Note, Pace
 
 MOST_POINTS = 200
 SECONDS = 3.0  # over which the speed is averaged
-PULL_SHARE = 0.04  # of the time, for the tug-of-war: it costs as much as several evaluations
+READ_SHARE = 0.01
+PULL_SHARE = 0.03  # of the time, for the tug-of-war: it costs as much as several evaluations
 
 
 class Gauges:
@@ -27,21 +31,32 @@ class Gauges:
 
     def __init__(self, board: Board) -> None:
         self.board, self.terms, self.layers, self.figures = board, Curves(), Curves(), Note()
-        self.begin()
+        self.begin("content")
 
-    def begin(self, anew: bool = True) -> None:
-        """Another run; one that goes on from a frame is measured against the same beginning."""
-        if anew:
+    def begin(self, start: str | None = None) -> None:
+        """A run from the `start` "content" or "noise"; if None, one that goes on from a frame, and
+        is measured against the same beginning."""
+        if start is not None:
             self.first: dict[str, float] = {}
+            self._start: Tensor | None = None
+            self._size, self._from_noise = None, start == "noise"
             self.removed: dict[str, float] = {}
             self.lengths: dict[str, float] = {}
             self.style_weight = 0.0
             self.board.show(pulls={}, removed={}, terms={})
         self._times: deque[tuple[float, int]] = deque()
-        self._pulling = Pace(PULL_SHARE, 0.5)
+        self._pulling, self._reading = Pace(PULL_SHARE, 2.0), Pace(READ_SHARE, 1.0)
 
     def read(self, step: Step, record: Record) -> None:
-        """Show where a step stands; in the run's thread."""
+        """Show where a step stands, when it is time to; in the run's thread."""
+        self._weigh(step)
+        last = step.evaluation == step.evaluations
+        if not (self._reading.due or last):
+            return
+        with self._reading.measured():
+            self._read(step, record)
+
+    def _read(self, step: Step, record: Record) -> None:
         if self.first:
             losses = {name: float(value) for name, value in step.parts.items()}
             self.removed = removed(losses, _in_use(step), self.first)
@@ -50,14 +65,11 @@ class Gauges:
         self.draw(record, step.evaluations)
         self.figures.say(self._figures(step))
 
-    def weigh(self, step: Step) -> None:
-        """Show who pulls how hard, when it is time to: it costs several evaluations."""
+    def _weigh(self, step: Step) -> None:
+        """Show who pulls how hard: it costs several evaluations."""
         objective = step.objective
-        if not self.first:
-            by_noise = distances(objective, make_start("noise", step.image, 0))
-            start = distances(objective, step.image)
-            kinds = {name: by_noise if name.startswith("content") else start for name in start}
-            self.first = {name: float(of[name]) for name, of in kinds.items()}
+        if self._size != step.image.shape[2:]:
+            self._look_at_start(step)
         elif self._pulling.due:
             with self._pulling.measured():
                 engine = step.engine()  # the meter may be as coarse as the descent is
@@ -68,6 +80,17 @@ class Gauges:
             parts = {name.removeprefix("style "): share for name, share in parts.items()}
             terms = shares_of_pull(self.lengths, term=True)
             self.board.show(pulls={**parts, "style": terms.get("style", 0.0)}, terms=terms)
+
+    def _look_at_start(self, step: Step) -> None:
+        """At each size of a coarse-to-fine descent anew: losses of two sizes do not compare."""
+        self._size = step.image.shape[2:]
+        noise = make_start("noise", step.image, 0)
+        if self._start is None:
+            self._start = step.image
+        start = noise if self._from_noise else fit(self._start, self._size, 1)
+        by_noise, by_start = (distances(step.objective, image) for image in (noise, start))
+        kinds = {name: by_noise if name.startswith("content") else by_start for name in by_start}
+        self.first = {name: float(of[name]) for name, of in kinds.items()}
 
     def draw(self, record: Record, evaluations: int) -> None:
         """The losses so far."""

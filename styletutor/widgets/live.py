@@ -15,8 +15,8 @@ from styletutor.descent import Step
 from styletutor.result import Result
 from styletutor.run import Run
 
-SHARE = 0.04  # of the time of a run that showing it may take
-LEAST = 0.15  # seconds between two pictures
+SHARE = 0.03  # of the time of a run that showing it may take
+LEAST = 0.3  # seconds between two pictures: the browser, too, needs a processor to draw them
 WRAP = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "4px"}
 
 _in_cells: dict[str, tuple[str, weakref.WeakSet[Panel]]] = {}

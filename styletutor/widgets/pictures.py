@@ -35,10 +35,10 @@ class Pictures(widgets.VBox):
         self.gallery = Gallery(
             items=[self._tile(name) for name in order],
             most=most,
-            side=54,
-            label=f"{what}: choose {'one' if most == 1 else f'up to {most}, in this order'}",
+            side=56,
+            label=f"{what} picture: choose {'one' if most == 1 else f'up to {most}'}",
         )
-        self.drop = DropZone(self._upload, f"Upload a {what} …")
+        self.drop = DropZone(self._upload, f"Upload {what} …")
         self.gallery.selected = [self._place(picture) for picture in given]
         scroll = widgets.Box([self.gallery])
         scroll.add_class("st-scroll")

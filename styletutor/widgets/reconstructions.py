@@ -15,6 +15,7 @@ from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.vgg import VGG
 from styletutor.widgets.elements import Gallery, LayerMap, Slider, tile
+from styletutor.widgets.gauges import percent
 from styletutor.widgets.live import WRAP, Note, Panel
 
 MOST = 6  # pictures in a batch
@@ -108,6 +109,6 @@ class ReconstructionLab(Panel):
         for name, picture, loss, first in zip(
             self._names, pictures, losses, self._first, strict=True
         ):
-            gone = f", {100 * (1 - loss / first):.4g} % gone" if first else ""
+            gone = f", {percent(1 - loss / first)} gone" if first else ""
             items.append(tile(picture[None], f"{name}: loss {loss:.2g}{gone}"))
         self.gallery.show(items=items)

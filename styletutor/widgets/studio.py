@@ -87,7 +87,7 @@ class TransferStudio(Panel):
         curves = widgets.Tab([self.gauges.terms, self.gauges.layers])
         curves.titles = ("Loss by term", "Loss by layer")
         desk = widgets.VBox([self.gauges.figures, self.controls.board, curves])
-        columns = [(self.controls, "1 1 220px"), (stage, "2 1 340px"), (desk, "1 1 450px")]
+        columns = [(self.controls, "1 1 220px"), (stage, "2 1 392px"), (desk, "1 1 450px")]
         for box, room in columns:
             box.layout.flex, box.layout.min_width = room, "0"
         self.children = [widgets.Box([box for box, _ in columns], layout=WRAP)]
@@ -100,7 +100,6 @@ class TransferStudio(Panel):
         return Run(transfer, *pictures, **settings)
 
     def on_step(self, step: Step) -> None:
-        self.gauges.read(step, self.run.record)
         picture = to_jpeg(step.best)
         if self.film.wants(step.evaluation) or step.evaluation == step.evaluations:
             follow = self.scrub.value == self.scrub.max
@@ -114,7 +113,7 @@ class TransferStudio(Panel):
                       "paused")  # fmt: skip
 
     def on_every_step(self, step: Step) -> None:
-        self.gauges.weigh(step)
+        self.gauges.read(step, self.run.record)
 
     def on_end(self, result: Result) -> None:
         self.gauges.draw(self.run.record, self.run.step.evaluations)
@@ -139,7 +138,7 @@ class TransferStudio(Panel):
         if run is not None and run.state == "done" and run.frame is not None:
             self._go_on(run.frame)
         else:
-            self.gauges.begin(anew=False)
+            self.gauges.begin()
             super().pause()
 
     def reset(self) -> None:
@@ -211,7 +210,7 @@ class TransferStudio(Panel):
             return
         run = Run(transfer, *pictures, resume=frame, **settings)
         run.turn(**self.controls.desk.knobs())
-        self.gauges.begin(anew=False)
+        self.gauges.begin()
         self.scrub.value = self.scrub.max
         self.drive(run)
 
@@ -238,7 +237,7 @@ class TransferStudio(Panel):
 
     def _clear(self) -> None:
         self.film = Film()
-        self.gauges.begin()
+        self.gauges.begin(self.controls.origin.value)
         self.scrub.value = self.scrub.max = 0
         self.downloads.value = ""
         self._show_content()
