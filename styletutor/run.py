@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from styletutor.checkpoints import Frame
+from styletutor.checkpoints import Frame, read_checkpoint
 from styletutor.descent import Step, Stop
 from styletutor.record import Record
 from styletutor.result import Result
@@ -61,8 +61,8 @@ class Run:
         self._stopping = False
         self._lock = threading.Lock()
         self._knobs: dict[str, float] = {}
-        resumed = kwargs.get("resume")
-        self.record = resumed.record.copy() if isinstance(resumed, Frame) else None
+        self._resume = kwargs.get("resume")
+        self.record: Record | None = None
         self.frame: Frame | None = None
         self._thread: threading.Thread | None = None
         self.result: Result | None = None
@@ -148,7 +148,7 @@ class Run:
     def _on_step(self, step: Step) -> None:
         self.step = step
         if self.record is None:
-            self.record = Record(weights=step.objective.weight_values(in_use=True))
+            self.record = self._begin_record(step)
         self.record.add(step, True)
         if self.on_step is not None:
             self.on_step(step)
@@ -160,6 +160,15 @@ class Run:
             knobs, self._knobs = self._knobs, {}
         for name, value in knobs.items():
             step.objective.set_weight(name, value)
+
+    def _begin_record(self, step: Step) -> Record:
+        """What had happened before this step, the first that is new."""
+        resume = self._resume
+        if resume is None:
+            return Record(weights=step.objective.weight_values(in_use=True))
+        if isinstance(resume, Frame):
+            return resume.record.copy()
+        return Record(**read_checkpoint(resume)[0]["record"])
 
     def __repr__(self) -> str:
         where = f" at {self.step.evaluation}/{self.step.evaluations}" if self.step else ""

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -204,3 +205,22 @@ def test_a_frame_of_another_run_is_refused() -> None:
     run.start().wait()
     with pytest.raises(ValueError, match="frame is of a run with other terms"):
         make_run(resume=kept[0], style_layers=["relu2_1"]).start().wait()
+
+
+def test_a_run_resumed_from_a_file_knows_what_was_before(tmp_path: Path) -> None:
+    make_run(checkpoint=tmp_path / "run", checkpoint_iterations=4, evaluations=12).start().wait()
+    whole = make_run().start().wait()
+    gate = Gate()
+    first = make_run(checkpoint=tmp_path / "run", checkpoint_iterations=1, on_step=gate).start()
+    for _ in range(4):
+        gate.pass_one()
+    assert gate.arrived.acquire(timeout=30)
+    first.stop()
+    gate.go.release()
+    first.wait(timeout=30)
+    kept = []
+    run = make_run(resume=tmp_path / "run", on_step=lambda _: kept.append(run.keep()))
+    run.start().wait()
+    assert [row["evaluation"] for row in kept[0].record.rows] == list(range(1, 7))
+    again = make_run(resume=kept[0]).start().wait()
+    assert torch.equal(again.image, whole.image) and again.history == whole.history

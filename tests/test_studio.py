@@ -22,7 +22,7 @@ from styletutor.meters import distances
 from styletutor.recipes import recipes
 from styletutor.starts import make_start
 from styletutor.widgets.desk import OFF, Desk, fader, home, strips
-from styletutor.widgets.film import Film, Kept
+from styletutor.widgets.film import Film
 from styletutor.widgets.live import Pace
 from styletutor.widgets.studio import TransferStudio
 
@@ -68,12 +68,12 @@ def until(condition: Callable[[], object]) -> None:
 class Gate:
     """The run that starts next waits at an evaluation, until it may go on to another."""
 
-    def __init__(self, studio: TransferStudio) -> None:
+    def __init__(self, studio: TransferStudio, show_all: bool = False) -> None:
         self.arrived, self.limit, shown = threading.Event(), 1.0, studio._shown
 
-        def hold(step: object) -> None:
-            shown(step)
-            while step.evaluation >= self.limit and not studio.run._stopping:
+        def hold(run: object, step: object, pace: object) -> None:
+            shown(run, step, Pace(share=1.0, least=0.0) if show_all else pace)
+            while step.evaluation >= self.limit and not run._stopping:
                 self.arrived.set()
                 time.sleep(0.002)
 
@@ -111,7 +111,7 @@ def test_the_meters_say_what_the_run_does(studio: TransferStudio) -> None:
     for layer in ("relu1_1", "relu5_1"):
         gone = 1 - last[f"style {layer}"] / first[f"style {layer}"]
         assert at.removed[layer] == pytest.approx(gone, abs=1e-3)
-    assert studio.gauges.removed["content"] <= 1
+    assert at.removed["content relu4_2"] <= 1
 
 
 def test_what_is_gone_is_right_at_every_size(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_what_is_gone_is_right_at_every_size(tmp_path: Path) -> None:
     for layer in ("relu1_1", "relu4_1"):
         gone = 1 - float(end[f"style {layer}"] / start[f"style {layer}"])
         assert panel.controls.board.removed[layer] == pytest.approx(gone, abs=1e-3)
-    kept = panel.film.kept[0]
+    kept = panel.run.film.kept[0]
     panel.scrub.set_state({"value": 0})
     panel.fork()
     assert finished(panel).history[: kept.evaluation] == result.history[: kept.evaluation]
@@ -243,7 +243,7 @@ def test_after_a_stop_it_goes_on_to_the_same_picture(studio: TransferStudio) -> 
 
 def test_scrub_and_fork(studio: TransferStudio) -> None:
     whole = finished(studio.start())
-    kept = studio.film.kept
+    kept = studio.run.film.kept
     assert studio.scrub.max == len(kept) - 1 >= 1 and kept[-1].evaluation == 30
     studio.scrub.set_state({"value": 0})
     assert studio.view.value == kept[0].picture
@@ -261,9 +261,129 @@ def test_scrub_and_fork(studio: TransferStudio) -> None:
 
 def test_a_fork_of_another_recipe_is_refused(studio: TransferStudio) -> None:
     finished(studio.start())
+    frames = len(studio.run.film.kept)
     studio.controls.recipe.value = "d2l"
+    studio.scrub.set_state({"value": 0})
     studio.fork_button.click()
     assert "recipe was changed" in studio.note.text
+    assert len(studio.run.film.kept) == frames and not studio.view.other, "all is as it was"
+
+
+def test_the_last_frame_has_no_future(studio: TransferStudio) -> None:
+    result = finished(studio.start())
+    studio.fork_button.click()
+    assert "this is the last evaluation" in studio.note.text
+    assert studio.wait() is result and studio.pause_button.disabled
+
+
+def test_a_frame_stays_on_show_while_others_go(studio: TransferStudio) -> None:
+    gate = Gate(studio, show_all=True)
+    studio.start()
+    film = studio.run.film
+    film.most = 4
+    gate.go_to(3)
+    studio.scrub.set_state({"value": 1})
+    assert studio.view.alt == "the picture after 2 evaluations"
+    for evaluation in range(4, 28):
+        gate.go_to(evaluation)
+        on_show = film.kept[studio.scrub.place(film)].evaluation
+        assert not studio.scrub.newest and on_show < film.kept[-1].evaluation
+        assert studio.view.alt == f"the picture after {on_show} evaluations"
+        assert film.stride > 1 or on_show == 2
+    gate.open()
+    finished(studio)
+    assert len(film.kept) <= 4 and film.stride > 1
+
+
+def test_another_recipe_leaves_the_run_alone(studio: TransferStudio) -> None:
+    gate = Gate(studio)
+    studio.start()
+    gate.go_to(5)
+    studio.controls.recipe.value = "gatys-notebook"
+    move(studio, style=2.0)
+    studio.balance_button.click()
+    assert "recipe was changed" in studio.note.text
+    gate.open()
+    result = finished(studio)
+    assert not result.turned and result.settings["recipe"] == "default"
+
+
+def test_a_run_that_was_replaced_touches_nothing(studio: TransferStudio) -> None:
+    """The old one is in the midst of looking when another recipe is started, or all is reset."""
+    entered, leave = threading.Event(), threading.Event()
+    old = studio.make_run()
+    look = old.reading.look
+
+    def slow(*given: object) -> object:
+        entered.set()
+        assert leave.wait(30)
+        return look(*given)
+
+    old.reading.look = slow
+    studio.drive(old)
+    assert entered.wait(30)
+    studio.controls.recipe.value = "d2l"
+    finished(studio.start())
+    new, text = studio.run, studio.gauges.figures.text
+    assert set(new.reading.first) >= {"content relu4_4"}
+    leave.set()
+    assert old.wait(30).interrupted and studio.run is new
+    assert studio.gauges.figures.text == text and studio.note.text == "done"
+
+
+def test_what_a_browser_sends_is_no_more_than_it_may_be(studio: TransferStudio) -> None:
+    board = studio.controls.board
+    for bad in ("abc", None, 10**9, float("inf"), float("nan"), -(10**9), [1], True):
+        browser_sets(board, values={"style": bad, "relu1_1": bad, "nonsense": bad})
+        desk = studio.controls.desk
+        assert 0.8 <= desk.style_weight() <= 8000 and 0 <= sum(desk.style_layers().values()) <= 1.01
+    for bad in ("x", 0.5, [1], 10**9):
+        browser_sets(board, sources={"relu1_1": bad})
+        assert studio.controls.arguments()[0][1] != {}
+    for bad in (["a"], [0.5], [None], [[0]], [10**9], [0, 1, 2, 3] * 500):
+        browser_sets(studio.controls.styles.gallery, selected=bad)
+        assert len(studio.controls.styles.chosen) <= 3
+    browser_sets(studio.controls.styles.gallery, selected=[0])
+    studio.controls.evaluations.value = 2
+    finished(studio.start())
+    for bad in (-50, 1.5, 10**9, float("nan")):
+        browser_sets(studio.scrub, value=bad)
+    browser_sets(studio.controls.size, value=10**9)
+    assert studio.controls.settings["size"] == 1024
+
+
+def test_a_refused_start_is_raised_and_leaves_the_run_alone(studio: TransferStudio) -> None:
+    gate = Gate(studio)
+    run = studio.start().run
+    gate.go_to(3)
+    browser_sets(studio.controls.styles.gallery, selected=[])
+    with pytest.raises(ValueError, match="no style picture"):
+        studio.start().wait()
+    gate.open()
+    assert not run.wait(timeout=30).interrupted
+
+
+def test_out_of_memory_is_said(studio: TransferStudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studio, "on_every_step", lambda run, step: give_up(step))
+
+    def give_up(step: object) -> None:
+        if step.evaluation == 3:
+            raise MemoryError
+
+    with pytest.warns(UserWarning, match="out of memory"):
+        finished(studio.start())
+    assert studio.note.text == "out of memory after 3 evaluations; choose a smaller size"
+
+
+def test_an_error_in_showing_is_not_silent(
+    studio: TransferStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio.gauges, "draw", lambda *_: 1 / 0)
+    studio.start()
+    with pytest.raises(ZeroDivisionError):
+        studio.wait(timeout=30)
+    studio.run._thread.join()
+    assert "ZeroDivisionError" in studio.note.text and studio.stop_button.disabled
 
 
 def test_keep_and_compare(studio: TransferStudio) -> None:
@@ -282,13 +402,13 @@ def test_keep_and_compare(studio: TransferStudio) -> None:
 
 def test_balance_now(studio: TransferStudio) -> None:
     studio.balance_button.click()
-    assert "does not pull yet" in studio.note.text
+    assert "nothing pulls yet" in studio.note.text
     studio.controls.origin.value = "noise"
     gate = Gate(studio)
     studio.start()
     gate.go_to(3)
-    until(lambda: studio.controls.board.terms)
-    lengths = dict(studio.gauges.lengths)
+    until(lambda: studio.run.reading.lengths)
+    lengths = dict(studio.run.reading.lengths)
     studio.balance_button.click()
     factor = lengths["content"] / lengths["style"]
     assert studio.controls.board.values["style"] == pytest.approx(fader(factor), abs=1e-6)
@@ -302,13 +422,15 @@ def test_reset(studio: TransferStudio) -> None:
     move(studio, style=1.0)
     studio.controls.size.value = 128
     studio.controls.recipe.value = "d2l"
-    studio.start()
-    run = studio.run
+    studio.controls.weights.value = "random"
+    studio.controls.evaluations.value = 1000
+    run = studio.start().run
     studio.reset_button.click()
-    assert run.wait(timeout=30).interrupted or run.result
+    assert run.wait(timeout=30).interrupted
+    assert studio.controls.weights.value == "tiny"
     assert studio.controls.recipe.value == "default" and studio.controls.size.value == 64
     assert studio.controls.board.values == home(recipes["default"])
-    assert studio.view.alt == "the content picture" and not studio.film.kept
+    assert studio.view.alt == "the content picture"
     assert studio.run is None
 
 
@@ -317,6 +439,8 @@ def test_save_writes_what_makes_it_again(
 ) -> None:
     assert studio.save() == [] and "no finished picture" in studio.note.text
     studio.controls.weights.value = "random"
+    large = studio.controls.contents.add("large", random_pictures(1, 90, 120, seed=7))
+    browser_sets(studio.controls.contents.gallery, selected=[large])
     browser_sets(studio.controls.board, sources={"relu2_1": 1})
     gate = Gate(studio)
     studio.start()
@@ -348,7 +472,10 @@ def test_a_page_without_a_folder_offers_downloads(studio: TransferStudio) -> Non
     with Image.open(io.BytesIO(base64.b64decode(data[1]))) as saved:
         assert saved.size == (48, 32)
     data = re.search(r'download="transfer.json" href="data:[^,]+,([^"]+)"', studio.downloads.value)
-    assert json.loads(base64.b64decode(data[1]))["evaluations"] == len(result.history)
+    report = json.loads(base64.b64decode(data[1]))
+    assert report["evaluations"] == len(result.history)
+    assert report["settings"]["content"] == "transfer-source-1.png"
+    assert 'download="transfer-source-3.png"' in studio.downloads.value
 
 
 def test_an_error_in_the_thread_is_one_line(studio: TransferStudio) -> None:
@@ -380,6 +507,7 @@ def test_two_studios_do_not_disturb_each_other(tmp_path: Path) -> None:
     move(panels[1], style=2.0)
     results = [finished(panel) for panel in panels]
     assert torch.equal(results[0].image, alone.image) and not results[0].turned
+    assert results[1].turned[0]["weights"]["style"] == [8000.0]
     for panel in panels:
         panel.close()
 
@@ -428,17 +556,20 @@ def test_a_film_is_spread_evenly_and_bounded() -> None:
     film = Film(most=8)
     for evaluation in range(1, 1001):
         if film.wants(evaluation):
-            film.add(Kept(b"", Frame(evaluation)))
+            film.add(b"", Frame(evaluation))
         assert len(film.kept) <= 8
     places = [kept.evaluation for kept in film.kept]
     gaps = {b - a for a, b in pairwise(places)}
     assert places[0] == 1 and max(gaps) <= 2 * min(gaps) and places[-1] > 850
-    film.cut(places[2])
-    assert [kept.evaluation for kept in film.kept] == places[:3]
-    narrow = Film(most=40, size=50)
-    for evaluation in range(1, 50):
-        narrow.add(Kept(b"", Frame(evaluation)))
-    assert len(narrow.kept) <= 5
+    assert [kept.evaluation for kept in film.until(places[2]).kept] == places[:3]
+    assert film.nearest(places[3] + 1) == 3
+    for size, whole in ((50, 5), (5, 1)):
+        narrow = Film(most=40, size=size)
+        for evaluation in range(1, 30):
+            narrow.add(b"", Frame(evaluation))
+        assert len(narrow.kept) == 29, "pictures are small"
+        frames = [kept.frame for kept in narrow.kept if kept.frame is not None]
+        assert 1 <= len(frames) <= whole and frames[-1].evaluation == 29
 
 
 def test_pace_gives_away_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

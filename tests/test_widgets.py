@@ -94,6 +94,18 @@ def test_a_click_says_what_the_position_sees() -> None:
     assert explorer.large.value != opaque
 
 
+def test_a_layer_too_deep_for_the_picture_is_said() -> None:
+    explorer = widgets.LayerExplorer(make_tiny_vgg(), PHOTO[..., :8, :8], "relu2_1")
+    explorer.map.set_state({"selected": ["relu5_1"]})
+    assert "too small for relu5_1" in explorer.about.text and explorer.layer == "relu2_1"
+    for bad in ([], ["nonsense"]):
+        explorer.map.set_state({"selected": bad})
+    for bad in ([1.0, 1.0], [float("nan"), 5], ["a", None], [1]):
+        explorer.large.set_state({"point": bad})
+    explorer.large.set_state({"point": [1.0, 1.0]})
+    assert explorer.place.text.startswith("row 3, column 3")
+
+
 def test_seen_by_is_where_the_gradient_is() -> None:
     vgg = make_tiny_vgg()
     for name, row, column in (("conv2_2", 5, 9), ("relu3_1", 3, 4), ("pool2", 4, 6)):
@@ -230,6 +242,8 @@ def test_what_is_painted_moves_entries() -> None:
     assert lab.entry.text.startswith("moved most: channels ")
     lab.clean_button.click()
     assert lab.gram.value == gram and torch.equal(lab.painted, PHOTO)
+    lab.view.set_state({"stroke": [[0.25, 0.5], [0.75, 0.5]]})
+    assert lab.gram.value != gram, "the same stroke again"
 
 
 def test_a_dab_is_a_disc() -> None:
@@ -283,7 +297,12 @@ def test_an_upload_is_a_picture_or_a_clear_word(tmp_path: Path) -> None:
         zone._handle_custom_msg({"name": name}, [memoryview(data)])
         return zone.says
 
+    said = []
+    zone.observe(lambda change: said.append(change["new"]), "says")
     assert send(whole) == "a.png is there" and taken[0][1].shape == (1, 3, 32, 48)
+    send(whole)
+    assert said.count("a.png is there") == 2, "the same again is said again"
+    taken.pop()
     assert "a.png" in send(whole[:100]) and len(taken) == 1
     assert "is not a picture" in send(b"#!/bin/sh\nrm -rf /")
     assert "0 bytes" in send(b"")

@@ -33,7 +33,7 @@ class LessonBudget(widgets.VBox):
         self._per_pixel = 0.0
         self._error: Exception | None = None
         self._vgg = vgg
-        self._thread = threading.Thread(target=self._measure, name="budget", daemon=True)
+        self._thread = threading.Thread(target=self._measure, name="budget")
         self._thread.start()
         self.slider.observe(lambda _: self._say(), "value")
 
@@ -61,13 +61,13 @@ class LessonBudget(widgets.VBox):
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return plan(self.slider.value, self._per_pixel)
+        return plan(self.slider.number, self._per_pixel)
 
     def _say(self) -> None:
         if self._error is not None:
             self.note.say(str(self._error), error=True)
         elif self._per_pixel:
-            size, evaluations = plan(self.slider.value, self._per_pixel)
+            size, evaluations = plan(self.slider.number, self._per_pixel)
             seconds = evaluations * self._per_pixel * size**2
             self.note.say(
                 f"{size}×{size} pixels and {evaluations} evaluations take about {seconds:.0f} s "

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
+from torch import Tensor
 
+from styletutor.images import decode_image, to_png
 from styletutor.inputs import Picture
 from styletutor.recipes import find_recipe, recipes
 from styletutor.vgg import VGG
 from styletutor.weights import find_vgg19, load_vgg
-from styletutor.widgets.desk import Desk, home, strips
+from styletutor.widgets.desk import Desk, cleaned, home, strips
 from styletutor.widgets.elements import Board, Slider
 from styletutor.widgets.pictures import Pictures
 
@@ -52,7 +54,7 @@ class Controls(widgets.Tab):
             value=evaluations, min=1, max=max(1000, evaluations), label="evaluations"
         )
         self.seed = widgets.IntText(value=seed, description="seed")
-        self._own = dict(self.settings)
+        self._own = {**self.settings, "weights": self.weights.value}
         self.board = Board()
         rows = [self.recipe, self.weights, self.origin, self.size, self.evaluations, self.seed]
         for row in (self.recipe, self.weights, self.origin, self.seed):
@@ -70,20 +72,20 @@ class Controls(widgets.Tab):
         return {
             "recipe": self.recipe.value,
             "start": self.origin.value,
-            "size": self.size.value,
-            "evaluations": self.evaluations.value,
+            "size": int(self.size.number),
+            "evaluations": int(self.evaluations.number),
             "seed": self.seed.value,
         }
 
     @property
     def desk(self) -> Desk:
         """The faders as they stand."""
-        board = self.board
-        return Desk(find_recipe(self.recipe.value), board.values, board.muted, board.solo)
+        board, recipe = self.board, find_recipe(self.recipe.value)
+        return Desk(recipe, cleaned(recipe, board.values), board.muted, board.solo)
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
         """The pictures, and the other arguments of `transfer`; ValueError if one is missing."""
-        contents, styles = self.contents.chosen, self.styles.chosen
+        contents, styles = (self._ready(some.chosen) for some in (self.contents, self.styles))
         if not contents or not styles:
             missing = "style" if contents else "content"
             raise ValueError(f"no {missing} picture is chosen; choose one and press Start")
@@ -97,18 +99,23 @@ class Controls(widgets.Tab):
         words = {"content": self.contents.names, "style": self.styles.names}
         layers = self.desk.recipe.style_layers if len(self.styles.chosen) > 1 else ()
         for layer in layers:
-            at = self.board.sources.get(layer, -1)
-            words[f"style of {layer}"] = dict(enumerate(self.styles.names)).get(at, "blend")
-        words |= {**self.settings, "weights": self.weights.value}
-        board, start = self.board, home(self.desk.recipe)
-        for name in start:
-            silent = "muted " * (name in board.muted) + "solo " * (name in board.solo)
-            words[f"fader {name}"] = f"{silent}{board.values.get(name, start[name]):.2f}"
-        desk = self.desk.settings()
-        for name in ("style_weight", "tv_weight"):
-            words[name.replace("_", " ")] = f"{desk[name]:.3g}"
-            del words[f"fader {name.removesuffix('_weight')}"]
+            words[f"style of {layer}"] = dict(enumerate(self.styles.names)).get(
+                self._source(layer), "blend"
+            )
+        words |= {**self.settings, "weights": self.weights.value, **self.describe_faders()}
         return {name: str(value) for name, value in words.items()}
+
+    def describe_faders(self) -> dict[str, str]:
+        """Those that count while a run goes on."""
+        desk = self.desk
+        words = {
+            "style weight": f"{desk.style_weight():.3g}",
+            "tv weight": f"{desk.tv_weight():.3g}",
+        }
+        for name in desk.recipe.style_layers:
+            silent = "muted " * (name in desk.muted) + "solo " * (name in desk.solo)
+            words[f"fader {name}"] = f"{silent}{desk.values[name]:.2f}"
+        return words
 
     def network(self) -> VGG:
         name = self.weights.value
@@ -128,6 +135,7 @@ class Controls(widgets.Tab):
         """Settings and faders as at the beginning; the pictures stay."""
         for control, name in (
             (self.recipe, "recipe"),
+            (self.weights, "weights"),
             (self.origin, "start"),
             (self.size, "size"),
             (self.evaluations, "evaluations"),
@@ -136,14 +144,25 @@ class Controls(widgets.Tab):
             control.value = self._own[name]
         self.set_home()
 
+    def _source(self, layer: str) -> int:
+        at = self.board.sources.get(layer, -1)
+        return at if type(at) is int and 0 <= at < len(self.styles.chosen) else -1
+
+    def _ready(self, pictures: list[Picture]) -> list[Picture]:
+        """Uploads as their files would be read at this size: what is saved makes the same again."""
+        size = int(self.size.number)
+        return [
+            decode_image(to_png(picture[:1]), "the picture", size)
+            if isinstance(picture, Tensor)
+            else picture
+            for picture in pictures
+        ]
+
     def _by_layer(self, styles: list[Picture], desk: dict[str, Any]) -> Any:
-        places = {layer: self.board.sources.get(layer, -1) for layer in desk["style_layers"]}
-        if not any(0 <= at < len(styles) for at in places.values()):
+        places = {layer: self._source(layer) for layer in desk["style_layers"]}
+        if all(at < 0 for at in places.values()):
             return styles
-        return {
-            layer: [styles[at]] if 0 <= at < len(styles) else list(styles)
-            for layer, at in places.items()
-        }
+        return {layer: styles if at < 0 else [styles[at]] for layer, at in places.items()}
 
     def _name_styles(self) -> None:
         self.board.show(styles=self.styles.names)

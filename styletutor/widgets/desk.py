@@ -9,6 +9,7 @@ from typing import Any
 
 from styletutor.knobs import layer_shares
 from styletutor.recipe import Recipe
+from styletutor.widgets.elements import within
 
 BALANCE, TV = "style", "tv"
 LOUDEST = 3.0  # a layer's fader at the top
@@ -91,6 +92,14 @@ def strips(recipe: Recipe) -> list[dict[str, Any]]:
     names = [name for name in start if name not in (BALANCE, TV)]
     rows += [{"name": name, "title": name, "off": True, **layer} for name in names]
     return [{**row, "home": start[row["name"]]} for row in rows]
+
+
+def cleaned(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, float]:
+    """Positions from a browser: those of this recipe's strips, within their bounds."""
+    return {
+        row["name"]: float(within(values.get(row["name"], row["home"]), row["min"], row["max"]))
+        for row in strips(recipe)
+    }
 
 
 def fader(factor: float) -> float:

@@ -103,6 +103,13 @@ class Gallery(Element):
     _esm = STATIC / "gallery.js"
     items, selected = synced(traitlets.List), synced(traitlets.List)
     most, side = synced(traitlets.Int, 1), synced(traitlets.Int, 64)
+
+    @property
+    def chosen(self) -> list[int]:
+        """What is selected, in that order, whatever a browser has sent."""
+        places = [at for at in self.selected if type(at) is int and 0 <= at < len(self.items)]
+        return list(dict.fromkeys(places))[: self.most]
+
     pixelated = synced(traitlets.Bool, False)
     label = synced(traitlets.Unicode)
 
@@ -123,7 +130,8 @@ class DropZone(Element):
         self.on_msg(self._receive)
 
     def _receive(self, _: object, content: dict[str, Any], buffers: list[Any]) -> None:
-        name = str(content.get("name", ""))[:80] or "the file"
+        name = str(content.get("name", "") if isinstance(content, dict) else "")[:80] or "the file"
+        self.says = ""  # so that the same words are sent again
         try:
             if sum(map(len, buffers)) > MOST_BYTES:
                 raise ValueError(f"{name} has more than {MOST_BYTES // 10**6} MB; make it smaller")
@@ -143,6 +151,11 @@ class Slider(Element):
     )
     label, unit = synced(traitlets.Unicode), synced(traitlets.Unicode)
     readout = synced(traitlets.Bool, True)
+
+    @property
+    def number(self) -> float:
+        """The value within its bounds, whatever a browser has sent."""
+        return within(self.value, self.min, self.max)
 
 
 class Board(Element):
@@ -166,6 +179,13 @@ class Curves(Element):
     x, series = synced(traitlets.List), synced(traitlets.List)
     at, most = synced(traitlets.Int, 0), synced(traitlets.Int, 2)
     alt = synced(traitlets.Unicode)
+
+
+def within(value: Any, low: float, high: float) -> float:
+    """A number from the browser, kept in bounds; `low` for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return low
+    return max(low, min(high, value))
 
 
 def tile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import mul
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,7 +19,7 @@ from styletutor.reconstruct import reconstruct_content
 from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.vgg import VGG
-from styletutor.widgets.elements import Gallery, LayerMap, PictureView, Slider, tile
+from styletutor.widgets.elements import Gallery, LayerMap, PictureView, Slider, tile, within
 from styletutor.widgets.live import WRAP, Note, Panel
 
 CHANNELS = 24  # on the sheet
@@ -39,7 +40,8 @@ class LayerExplorer(Panel):
         self, vgg: VGG, photo: Tensor, layer: str = "relu2_1", channel: int = 0, **settings: Any
     ) -> None:
         self.vgg, self.photo, self.settings = vgg, photo.cpu(), settings
-        self.map = LayerMap(vgg.layers, [vgg.layer(layer).name])
+        self._layer = vgg.layer(layer).name
+        self.map = LayerMap(vgg.layers, [self._layer])
         self.sheet = Gallery(side=SIDE, pixelated=True, label="channels, the strongest first")
         self.large = PictureView(width=340, tool="point")
         self.opacity = Slider(value=0.7, max=1, step=0.05, label="map over picture", readout=False)
@@ -79,22 +81,24 @@ class LayerExplorer(Panel):
     @property
     def layer(self) -> str:
         """The layer on show."""
-        return self.map.selected[0]
+        return self._layer
 
     @property
     def channel(self) -> int:
         """The channel on show."""
-        return self._order[self.sheet.selected[0]]
+        return self._order[self.sheet.chosen[0]]
+
+    def on_begin(self, run: Run) -> None:
+        self.survives.show(value=b"", alt=f"what survives in {self.layer}", caption="")
 
     def make_run(self) -> Run:
-        self.survives.show(value=b"", alt=f"what survives in {self.layer}", caption="")
         return Run(reconstruct_content, self.photo, self.layer, vgg=self.vgg, **self.settings)
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, run: Run, step: Step) -> None:
         self.survives.show(value=to_jpeg(step.best))
         self.note.say(f"evaluation {step.evaluation} of {step.evaluations}")
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, run: Run, result: Result) -> None:
         loss, layer = result.loss["end"]["content"], result.settings["layers"]
         caption = f"what survives in {layer}: error {loss:.2g} of the features; {made_by(result)}"
         alt = f"the photograph as far as {layer} keeps it"
@@ -103,8 +107,14 @@ class LayerExplorer(Panel):
 
     def _look(self, channel: int | None = None) -> None:
         """The features of the layer that was chosen, of which only one is ever held."""
-        with torch.no_grad():
-            features = self.vgg(self.photo.to(self.vgg.device), self.layer)[self.layer]
+        try:
+            layer = self.vgg.layer(next(iter(self.map.selected), self._layer)).name
+            with torch.no_grad():
+                features = self.vgg(self.photo.to(self.vgg.device), layer)[layer]
+        except ValueError as error:
+            self.about.say(str(error), error=True)
+            return
+        self._layer = layer
         self._maps = features[0].cpu()
         self._order = strongest_channels(features, CHANNELS)
         if channel is not None and channel < len(self._maps) and channel not in self._order:
@@ -125,20 +135,20 @@ class LayerExplorer(Panel):
         self._show_channel()
 
     def _show_channel(self) -> None:
-        if not self.sheet.selected or self.sheet.selected[0] >= len(self._order):
+        if not self.sheet.chosen or self.sheet.chosen[0] >= len(self._order):
             return
         activation = self._maps[self.channel]
         size = tuple(self.photo.shape[2:])
         over = F.interpolate(viridis(activation), size, mode="nearest")
         grey = self.photo.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        mixed = torch.lerp(grey, over, self.opacity.value)
+        mixed = torch.lerp(grey, over, self.opacity.number)
         places = strongest_places(activation, PATCHES)
         boxes = [self._box(*place) for place in places]
         alt = f"channel {self.channel} of {self.layer} over the photograph"
         words = "click in the picture, or use the arrow keys, to see what a position sees"
-        if self.large.point:
-            x, y = self.large.point
-            row, column = int(y * activation.shape[0]), int(x * activation.shape[1])
+        if len(self.large.point) == 2:
+            shares = (within(share, 0, 0.9999) for share in reversed(self.large.point))
+            row, column = map(int, map(mul, shares, activation.shape))
             boxes.append({**self._box(row, column), "strong": True})
             value = float(activation[row, column])
             words = f"row {row}, column {column}: {value:.3g}; the thick box is what it sees"

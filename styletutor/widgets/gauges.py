@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +15,7 @@ from styletutor.descent import Step
 from styletutor.meters import distances, pulls, removed, shares_of_pull
 from styletutor.record import Record
 from styletutor.stages import fit
-from styletutor.starts import make_start
+from styletutor.starts import Noise, make_start
 from styletutor.widgets.elements import Board, Curves
 from styletutor.widgets.live import Note, Pace
 
@@ -22,79 +25,122 @@ READ_SHARE = 0.01
 PULL_SHARE = 0.03  # of the time, for the tug-of-war: it costs as much as several evaluations
 
 
-class Gauges:
-    """Board, curves and a line of figures, told by the steps of a run.
+@dataclass(frozen=True)
+class Look:
+    """What was read at a step."""
+
+    figures: str
+    removed: dict[str, float]
+    rows: list[dict[str, Any]]
+    evaluations: int
+
+
+class Reading:
+    """What is known of one run, in its thread; `size` (H, W) is that of the finished picture.
 
     What is gone of the style is in shares of its loss at the start, and what is kept of the content
-    in shares of what noise would lose, which at a start from noise is the same.
+    in shares of what the run's `noise` would lose, which at a start `from_noise` is the same.
     """
 
-    def __init__(self, board: Board) -> None:
-        self.board, self.terms, self.layers, self.figures = board, Curves(), Curves(), Note()
-        self.begin("content")
+    def __init__(self, size: Sequence[int], from_noise: bool, seed: int, noise: Noise) -> None:
+        self.size, self.from_noise, self.seed, self.noise = tuple(size), from_noise, seed, noise
+        self.first: dict[str, float] = {}
+        self.lengths: dict[str, float] = {}
+        self.style_weight = 0.0
+        self._start: Tensor | None = None
+        self._now: tuple[int, ...] = ()
+        self._rest()
 
-    def begin(self, start: str | None = None) -> None:
-        """A run from the `start` "content" or "noise"; if None, one that goes on from a frame, and
-        is measured against the same beginning."""
-        if start is not None:
-            self.first: dict[str, float] = {}
-            self._start: Tensor | None = None
-            self._size, self._from_noise = None, start == "noise"
-            self.removed: dict[str, float] = {}
-            self.lengths: dict[str, float] = {}
-            self.style_weight = 0.0
-            self.board.show(pulls={}, removed={}, terms={})
+    def going_on(self) -> Reading:
+        """That of a run which goes on from a frame of this one, measured against the same start."""
+        other = Reading(self.size, self.from_noise, self.seed, self.noise)
+        other._start, other.lengths = self._start, self.lengths
+        other.style_weight = self.style_weight
+        return other
+
+    def _rest(self) -> None:
         self._times: deque[tuple[float, int]] = deque()
         self._pulling, self._reading = Pace(PULL_SHARE, 2.0), Pace(READ_SHARE, 1.0)
 
-    def read(self, step: Step, record: Record) -> None:
-        """Show where a step stands, when it is time to; in the run's thread."""
-        self._weigh(step)
-        last = step.evaluation == step.evaluations
-        if not (self._reading.due or last):
-            return
-        with self._reading.measured():
-            self._read(step, record)
-
-    def _read(self, step: Step, record: Record) -> None:
-        if self.first:
-            losses = {name: float(value) for name, value in step.parts.items()}
-            self.removed = removed(losses, _in_use(step), self.first)
-            shown = {n.removeprefix("style "): share for n, share in self.removed.items()}
-            self.board.show(removed=shown)
-        self.draw(record, step.evaluations)
-        self.figures.say(self._figures(step))
-
-    def _weigh(self, step: Step) -> None:
-        """Show who pulls how hard: it costs several evaluations."""
-        objective = step.objective
-        if self._size != step.image.shape[2:]:
+    def look(self, step: Step, record: Record) -> Look | None:
+        """What there is to show, when it is time to."""
+        if self._now != tuple(step.image.shape[2:]):
             self._look_at_start(step)
         elif self._pulling.due:
             with self._pulling.measured():
-                engine = step.engine()  # the meter may be as coarse as the descent is
-                found = pulls(objective, step.image, engine.network if engine else None)
-                self.lengths = {name: float(length) for name, length in found.items()}
-            self.style_weight = _in_use(step)["style"]
-            parts = shares_of_pull(self.lengths, term=False)
-            parts = {name.removeprefix("style "): share for name, share in parts.items()}
-            terms = shares_of_pull(self.lengths, term=True)
-            self.board.show(pulls={**parts, "style": terms.get("style", 0.0)}, terms=terms)
+                self._weigh(step)
+        if not (self._reading.due or step.evaluation == step.evaluations):
+            return None
+        with self._reading.measured():
+            losses = {name: float(value) for name, value in step.parts.items()}
+            gone = removed(losses, _in_use(step), self.first)
+            return Look(self._figures(step, gone), gone, record.history(), step.evaluations)
+
+    def _weigh(self, step: Step) -> None:
+        engine = step.engine()  # the meter may be as coarse as the descent is
+        found = pulls(step.objective, step.image, engine.network if engine else None)
+        self.style_weight = _in_use(step)["style"]
+        self.lengths = {name: float(length) for name, length in found.items()}
 
     def _look_at_start(self, step: Step) -> None:
         """At each size of a coarse-to-fine descent anew: losses of two sizes do not compare."""
-        self._size = step.image.shape[2:]
-        noise = make_start("noise", step.image, 0)
+        self._now = tuple(step.image.shape[2:])
+        noise = make_start("noise", step.image, self.seed, self.noise)
         if self._start is None:
             self._start = step.image
-        start = noise if self._from_noise else fit(self._start, self._size, 1)
+        start = noise if self.from_noise else fit(self._start, self._now, 1)
         by_noise, by_start = (distances(step.objective, image) for image in (noise, start))
         kinds = {name: by_noise if name.startswith("content") else by_start for name in by_start}
         self.first = {name: float(of[name]) for name, of in kinds.items()}
+        self._rest()
 
-    def draw(self, record: Record, evaluations: int) -> None:
+    def _figures(self, step: Step, gone: dict[str, float]) -> str:
+        now, times = monotonic(), self._times
+        if times and now - times[-1][0] > 2 * SECONDS:  # it was paused
+            times.clear()
+        times.append((now, step.evaluation))
+        while now - times[0][0] > SECONDS and len(times) > 2:
+            times.popleft()
+        words = [f"evaluation {step.evaluation} of {step.evaluations}"]
+        began, first = times[0]
+        if step.evaluation > first:
+            rate = (step.evaluation - first) / (now - began)
+            words.append(f"{rate:.3g} per second")
+            if self._now == self.size:  # small pictures at first say nothing of large ones
+                words.append(f"{(step.evaluations - step.evaluation) / rate:.0f} s left")
+        for term, verb in (("content", "kept"), ("style", "removed")):
+            if term in gone:
+                words.append(f"{term} {verb} {percent(gone[term])}")
+        return " · ".join(words)
+
+
+class Gauges:
+    """Board, curves and a line of figures that show what was read."""
+
+    def __init__(self, board: Board) -> None:
+        self.board, self.terms, self.layers, self.figures = board, Curves(), Curves(), Note()
+
+    def clear(self) -> None:
+        """Nothing is known yet."""
+        self.board.show(pulls={}, removed={}, terms={})
+        for curves in (self.terms, self.layers):
+            curves.show(x=[], series=[], at=0)
+        self.figures.say("")
+
+    def show(self, look: Look, lengths: dict[str, float]) -> None:
+        """What was read at a step, and who pulled how hard, if that is known."""
+        changes = {"removed": {n.removeprefix("style "): s for n, s in look.removed.items()}}
+        if lengths:
+            parts = shares_of_pull(lengths, term=False)
+            terms = shares_of_pull(lengths, term=True)
+            pull = {name.removeprefix("style "): share for name, share in parts.items()}
+            changes |= {"pulls": {**pull, "style": terms.get("style", 0.0)}, "terms": terms}
+        self.board.show(**changes)
+        self.figures.say(look.figures)
+        self.draw(look.rows, look.evaluations)
+
+    def draw(self, rows: list[dict[str, Any]], evaluations: int) -> None:
         """The losses so far."""
-        rows = record.history()
         rows = rows[:: -(-len(rows) // MOST_POINTS)] + rows[-1:]
         x = [row["evaluation"] for row in rows]
         terms = [name for name in ("content", "style", "tv") if any(name in row for row in rows)]
@@ -105,7 +151,7 @@ class Gauges:
         ):
             series = [
                 {
-                    "name": name.replace("style ", "s "),
+                    "name": name.replace("style ", "s ").replace("content ", "c "),
                     "values": [of(row).get(name, 0) for row in rows],
                 }
                 for name in names
@@ -119,25 +165,11 @@ class Gauges:
         for curves in (self.terms, self.layers):
             curves.show(at=evaluation)
 
-    def _figures(self, step: Step) -> str:
-        now = monotonic()
-        self._times.append((now, step.evaluation))
-        while now - self._times[0][0] > SECONDS and len(self._times) > 2:
-            self._times.popleft()
-        words = [f"evaluation {step.evaluation} of {step.evaluations}"]
-        began, first = self._times[0]
-        if step.evaluation > first:
-            rate = (step.evaluation - first) / (now - began)
-            left = (step.evaluations - step.evaluation) / rate
-            words += [f"{rate:.3g} per second", f"{left:.0f} s left"]
-        for term, verb in (("content", "kept"), ("style", "removed")):
-            if term in self.removed:
-                words.append(f"{term} {verb} {percent(self.removed[term])}")
-        return " · ".join(words)
-
 
 def percent(share: float) -> str:
     """Rounded down; with a digit more near the end, where only that still changes."""
+    if not math.isfinite(share):
+        return "?"
     return f"{math.floor(1000 * share) / 10 if share > 0.98 else math.floor(100 * share)} %"
 
 

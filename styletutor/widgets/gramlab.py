@@ -12,13 +12,14 @@ from styletutor.images import to_jpeg, to_png
 from styletutor.losses import gram_matrix, relative_error
 from styletutor.plots import strongest_channels
 from styletutor.vgg import VGG
-from styletutor.widgets.elements import Gallery, PictureView, Slider, tile
+from styletutor.widgets.elements import Gallery, PictureView, Slider, tile, within
 from styletutor.widgets.explorer import small, viridis
 from styletutor.widgets.live import WRAP, Note, button
 
 MOVED = 4  # entries that are named
 FEATURES = 4  # feature maps that are shown
 COLOURS = ("yellow", "orange", "red", "blue", "green", "black", "white")
+MOST_POINTS = 500  # of a stroke
 NOISE = 1e-9  # of the whole; what is smaller comes from the order of a sum
 
 
@@ -90,6 +91,8 @@ class GramLab(widgets.VBox):
         """Draw a line through points [x, y], shares of the sides, with brush and colour."""
         if not stroke:
             return
+        self.view.show(stroke=[])  # so that the same again is news
+        stroke = [[within(share, -1, 2) for share in point[:2]] for point in stroke[:MOST_POINTS]]
         height, width = self.painted.shape[2:]
         ends = torch.tensor(stroke, dtype=torch.float32) * torch.tensor([width, height])
         ends = torch.cat([ends, ends[-1:]])
@@ -101,7 +104,7 @@ class GramLab(widgets.VBox):
             along = ((columns - x) * dx + (rows - y) * dy) / max(dx * dx + dy * dy, 1e-6)
             along = along.clamp(0, 1)
             away = (columns - x - along * dx).square() + (rows - y - along * dy).square()
-            inside |= away <= (self.brush.value * width / 2) ** 2
+            inside |= away <= (self.brush.number * width / 2) ** 2
         ink = torch.tensor(ImageColor.getrgb(self.colour.value)[:3]).view(1, 3, 1, 1) / 255
         self.painted = torch.where(inside, ink, self.painted)
         self._measure()
@@ -157,8 +160,8 @@ class GramLab(widgets.VBox):
         gram, other = self._grams
         moved = (other - gram).abs().triu().flatten().topk(MOVED)
         words = []
-        if change is not None and change["new"]:
-            column, row = (int(share * len(gram)) for share in change["new"])
+        if change is not None and len(change["new"]) == 2:
+            column, row = (int(within(share, 0, 0.9999) * len(gram)) for share in change["new"])
             words.append(
                 f"channels {row} and {column}: {gram[row, column]:.4g} before, "
                 f"{other[row, column]:.4g} now"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -61,13 +62,16 @@ class Panel(widgets.VBox):
     Rerunning the cell that made it, closing it, or starting another run in it stops the run.
     From code: `panel.start()`, `panel.stop()`, and `panel.wait()` for the `Result`, which raises
     what went wrong.
+
+    Steps are shown in the run's thread, and only while it is the panel's run: `_swap` is held then,
+    and where the run is exchanged. What observes an element's trait must not ask for it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.run: Run | None = None
         self.note = Note()
-        self._pace = Pace()
+        self._swap, self._refusal = threading.RLock(), None
         self.start_button = button("Start", "play", self.start, "success")
         self.pause_button = button("Pause", "pause", self.pause)
         self.stop_button = button("Stop", "stop", self.stop)
@@ -81,34 +85,43 @@ class Panel(widgets.VBox):
         """A new run as the controls say; raises ValueError for settings that cannot be."""
         raise NotImplementedError
 
-    def on_step(self, step: Step) -> None:
+    def on_begin(self, run: Run) -> None:
+        """Make the panel ready for a run that is about to start."""
+
+    def on_step(self, run: Run, step: Step) -> None:
         """Show a step; called in the run's thread when it is time to."""
 
-    def on_every_step(self, step: Step) -> None:
-        """What has a pace of its own; called in the run's thread."""
+    def on_every_step(self, run: Run, step: Step) -> None:
+        """What has a pace of its own; called in the run's thread, without `_swap`."""
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, run: Run, result: Result) -> None:
         """Show the result; called in the run's thread."""
 
     def start(self) -> Panel:
-        """Begin a new run with the present settings, after stopping the one before."""
-        self.stop()
+        """Begin a new run with the present settings, and stop the one before.
+
+        Settings that cannot be are said, and raised by `wait`; the run before goes on then.
+        """
         try:
             run = self.make_run()
-        except (ValueError, OSError) as error:
-            self.note.say(str(error), error=True)
+        except Exception as error:
+            self._refusal = error
+            self.note.say(one_line(error), error=True)
             return self
         return self.drive(run)
 
     def drive(self, run: Run) -> Panel:
-        """Start this run and show it."""
-        self.stop()
-        run.on_step = lambda step: run is self.run and self._shown(step)
-        run.on_end = lambda run: run is self.run and self._ended(run)
-        self.run, self._pace = run, Pace()
-        self.note.say("starting …")
-        run.start()
-        self._set_buttons()
+        """Start this run and show it, in place of the one before."""
+        pace = Pace()
+        run.on_step = lambda step: self._shown(run, step, pace)
+        run.on_end = self._ended
+        with self._swap:
+            self.stop()
+            self.run, self._refusal = run, None
+            self.note.say("starting …")
+            self.on_begin(run)
+            run.start()
+            self._set_buttons()
         return self
 
     def pause(self) -> None:
@@ -129,13 +142,17 @@ class Panel(widgets.VBox):
 
     def wait(self, timeout: float | None = None) -> Result:
         """The `Result` of the present run, once it is there."""
+        if self._refusal is not None:
+            raise self._refusal
         if self.run is None:
             raise RuntimeError("nothing was started in this panel; call start() first")
         return self.run.wait(timeout)
 
     def close(self) -> None:
         """Stop the run and remove the panel with all that is in it."""
-        self.stop()
+        with self._swap:
+            self.stop()
+            self.run = None
         for part in _inside(self):
             part.close()
         super().close()
@@ -143,18 +160,27 @@ class Panel(widgets.VBox):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'nothing started' if self.run is None else self.run})"
 
-    def _shown(self, step: Step) -> None:
-        if self._pace.due or step.evaluation == step.evaluations:
-            with self._pace.measured():
-                self.on_step(step)
-        self.on_every_step(step)
+    def _shown(self, run: Run, step: Step, pace: Pace) -> None:
+        if pace.due or step.evaluation == step.evaluations:
+            with pace.measured(), self._swap:
+                if run is self.run:
+                    self.on_step(run, step)
+        if run is self.run:
+            self.on_every_step(run, step)
 
     def _ended(self, run: Run) -> None:
-        if run.error is not None:
-            self.note.say(one_line(run.error), error=True)
-        else:
-            self.on_end(run.result)
-        self._set_buttons()
+        with self._swap:
+            if run is not self.run:
+                return
+            try:
+                if run.error is not None:
+                    raise run.error
+                self.on_end(run, run.result)
+            except BaseException as error:
+                self.note.say(one_line(error), error=True)
+                raise
+            finally:
+                self._set_buttons()
 
     def _set_buttons(self) -> None:
         state = "new" if self.run is None else self.run.state

@@ -32,6 +32,7 @@ class Pictures(widgets.VBox):
             name for kind in (kinds if first == "photographs" else kinds[::-1]) for name in kind
         ]
         self.pictures: list[Picture] = list(order)
+        self._order, self._lock = order, threading.Lock()
         self.gallery = Gallery(
             items=[self._tile(name) for name in order],
             most=most,
@@ -43,38 +44,40 @@ class Pictures(widgets.VBox):
         scroll = widgets.Box([self.gallery])
         scroll.add_class("st-scroll")
         super().__init__([self.drop, scroll])
-        threading.Thread(target=self._paint, name="thumbnails", daemon=True).start()
+        # No daemon: Python has to wait for it, as PyTorch does not survive the end of the rest.
+        threading.Thread(target=self._paint, name="thumbnails").start()
 
     @property
     def chosen(self) -> list[Picture]:
-        places = self.gallery.selected
-        return [self.pictures[at] for at in places if 0 <= at < len(self.pictures)]
+        return [self.pictures[at] for at in self.gallery.chosen if at < len(self.pictures)]
 
     @property
     def names(self) -> list[str]:
-        items = self.gallery.items
-        return [items[at]["label"] for at in self.gallery.selected if 0 <= at < len(items)]
+        return [self.gallery.items[at]["label"] for at in self.gallery.chosen]
 
-    def add(self, name: str, picture: Tensor) -> int:
+    def add(self, name: str, picture: Picture) -> int:
         """Put a picture at the end; which place it has."""
-        self.pictures.append(picture)
-        small = tile(resize_image(picture.cpu(), THUMBNAIL), name[:24], name)
-        self.gallery.show(items=[*self.gallery.items, small])
-        return len(self.pictures) - 1
+        if isinstance(picture, Tensor):
+            small = resize_image(picture[:1].cpu().float(), THUMBNAIL)
+        else:
+            small = load_image(picture, THUMBNAIL)
+        with self._lock:
+            self.pictures.append(picture)
+            self.gallery.show(items=[*self.gallery.items, tile(small, name[:24], name)])
+            return len(self.pictures) - 1
 
     def _upload(self, name: str, picture: Tensor) -> None:
         uploads = sum(isinstance(picture, Tensor) for picture in self.pictures)
         if uploads >= MOST_UPLOADS:
             raise ValueError(f"{uploads} pictures were uploaded already; start anew for others")
         place = self.add(name, picture)
-        chosen = [*self.gallery.selected, place][-self.gallery.most :]
+        chosen = [*self.gallery.chosen, place][-self.gallery.most :]
         self.gallery.show(selected=chosen)
 
     def _place(self, picture: Picture) -> int:
         if isinstance(picture, str) and picture in self.pictures:
             return self.pictures.index(picture)
-        name = "yours" if isinstance(picture, Tensor) else source(picture)
-        return self.add(name, picture if isinstance(picture, Tensor) else load_image(picture))
+        return self.add("yours" if isinstance(picture, Tensor) else source(picture), picture)
 
     def _tile(self, name: str, picture: Tensor | None = None) -> dict[str, object]:
         """Artworks are painted when they are first used, which takes a while: grey until then."""
@@ -87,6 +90,7 @@ class Pictures(widgets.VBox):
     def _paint(self) -> None:
         for name in sample_names().artworks:
             made = self._tile(name, load_image(name, THUMBNAIL))
-            items = list(self.gallery.items)
-            items[self.pictures.index(name)] = made
-            self.gallery.show(items=items)
+            with self._lock:
+                items = list(self.gallery.items)
+                items[self._order.index(name)] = made
+                self.gallery.show(items=items)

@@ -22,6 +22,15 @@ MOST = 6  # pictures in a batch
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
+class LabRun(Run):
+    """A batch of reconstructions, their `names`, and their `first` losses at each size."""
+
+    def __init__(self, names: list[str], *arguments: Any, kind: str, **settings: Any) -> None:
+        super().__init__(reconstruct_each, *arguments, kind=kind, **settings)
+        self.names, self.kind = names, kind
+        self.first: dict[tuple[int, ...], list[float]] = {}
+
+
 class ReconstructionLab(Panel):
     """Choose layers, content or style, and press Start: all are rebuilt as one batch.
 
@@ -71,44 +80,34 @@ class ReconstructionLab(Panel):
         self.children = [widgets.Box([left, right], layout=WRAP)]
         self.note.say("choose layers, then press Start")
 
-    def make_run(self) -> Run:
-        order = [name for name in self.vgg.layer_names if name in self.map.selected]
+    def make_run(self) -> LabRun:
+        order = [name for name in self.vgg.layer_names if name in self.map.selected][:MOST]
         if not order:
             raise ValueError("no layer is chosen; choose one on the map and press Start")
-        self._names = order
-        if self.nested.value and self.kind.value == "style":
-            self._names = [order[0], *(f"{order[0]} … {name}" for name in order[1:])]
-        self._first: list[float] = []
-        return Run(
-            reconstruct_each,
-            self.pictures[self.kind.value],
-            order,
-            kind=self.kind.value,
-            nested=self.nested.value and self.kind.value == "style",
-            vgg=self.vgg,
-            evaluations=self.evaluations.value,
-            seed=self.seed.value,
+        kind = self.kind.value
+        nested = self.nested.value and kind == "style"
+        names = [order[0], *(f"{order[0]} … {n}" for n in order[1:])] if nested else order
+        settings = {"evaluations": int(self.evaluations.number), "seed": self.seed.value}
+        return LabRun(
+            names, self.pictures[kind], order, kind=kind, nested=nested, vgg=self.vgg, **settings,
             **self.settings,
-        )
+        )  # fmt: skip
 
-    def on_step(self, step: Step) -> None:
-        self._show(step.best, sum(step.best_parts.values()).tolist())
+    def on_step(self, run: LabRun, step: Step) -> None:
+        self._show(run, step, step.best)
         self.note.say(f"evaluation {step.evaluation} of {step.evaluations}")
 
-    def on_every_step(self, step: Step) -> None:
-        self._step = step
-
-    def on_end(self, result: Result) -> None:
-        self._show(result.image, sum(self._step.best_parts.values()).tolist())
+    def on_end(self, run: LabRun, result: Result) -> None:
+        self._show(run, run.step, result.image)
         words = "stopped" if result.interrupted else "done"
-        self.note.say(f"{words}: {self.kind.value}; {made_by(result)}")
+        self.note.say(f"{words}: {run.kind}; {made_by(result)}")
 
-    def _show(self, pictures: Tensor, losses: list[float]) -> None:
-        self._first = self._first or losses
+    def _show(self, run: LabRun, step: Step, pictures: Tensor) -> None:
+        losses = sum(step.best_parts.values()).tolist()
+        size = tuple(step.image.shape[2:])  # losses of two sizes do not compare
+        first = run.first.setdefault(size, sum(step.parts.values()).tolist())
         items = []
-        for name, picture, loss, first in zip(
-            self._names, pictures, losses, self._first, strict=True
-        ):
-            gone = f", {percent(1 - loss / first)} gone" if first else ""
+        for name, picture, loss, start in zip(run.names, pictures, losses, first, strict=True):
+            gone = f", {percent(1 - loss / start)} gone" if start else ""
             items.append(tile(picture[None], f"{name}: loss {loss:.2g}{gone}"))
         self.gallery.show(items=items)

@@ -15,17 +15,16 @@ from styletutor.inputs import Picture
 from styletutor.meters import balanced_style
 from styletutor.plots import made_by
 from styletutor.result import Result
-from styletutor.run import Run
 from styletutor.samples import load_image
-from styletutor.transfer import transfer
 from styletutor.vgg import VGG
 from styletutor.widgets.controls import Controls
 from styletutor.widgets.desk import BALANCE, fader
-from styletutor.widgets.elements import PictureView, Slider
-from styletutor.widgets.film import Film, Kept
+from styletutor.widgets.elements import PictureView
+from styletutor.widgets.film import FrameSlider
 from styletutor.widgets.gauges import Gauges
 from styletutor.widgets.live import WRAP, Panel, button
 from styletutor.widgets.saving import as_links, save_run
+from styletutor.widgets.studiorun import StudioRun
 
 HINT = "choose pictures, then press Start; the faders work while it runs"
 
@@ -60,24 +59,22 @@ class TransferStudio(Panel):
         )  # fmt: skip
         self.folder, self.gauges = folder, Gauges(self.controls.board)
         self.view = PictureView(width=560)
-        self.scrub = Slider(max=0, label="frame", readout=False)
+        self.scrub = FrameSlider(max=0, label="frame", readout=False)
         self.downloads = widgets.HTML()
         super().__init__()
         self.reset_button = button("Reset", "undo", self.reset)
         self.save_button = button("Save", "save", self.save)
-        self.fork_button = button(
-            "Fork here", "code-fork", self.fork, hint="go on from this frame as the faders stand"
-        )
+        hint = "go on from this frame as the faders stand"
+        self.fork_button = button("Fork here", "code-fork", self.fork, hint=hint)
         self.keep_button = button("Keep as A", "thumb-tack", self.keep, hint="to compare with it")
-        self.balance_button = button(
-            "Balance now", "balance-scale", self.balance, hint="let content and style pull alike"
-        )
+        hint = "let content and style pull alike"
+        self.balance_button = button("Balance now", "balance-scale", self.balance, hint=hint)
         self._lay_out()
         self.controls.board.observe(lambda _: self._turn(), ["values", "muted", "solo"])
         self.controls.contents.gallery.observe(lambda _: self._show_content(), "selected")
         self.scrub.observe(lambda _: self._show_frame(), "value")
         self._a: dict[str, str] = {}
-        self._clear()
+        self._show_content()
         self.note.say(HINT)
 
     def _lay_out(self) -> None:
@@ -92,90 +89,96 @@ class TransferStudio(Panel):
             box.layout.flex, box.layout.min_width = room, "0"
         self.children = [widgets.Box([box for box, _ in columns], layout=WRAP)]
 
-    def make_run(self) -> Run:
-        self._arguments = self.controls.arguments()
-        self._began_as = self.controls.describe()
-        self._clear()
-        pictures, settings = self._arguments
-        return Run(transfer, *pictures, **settings)
+    def make_run(self) -> StudioRun:
+        return StudioRun(*self.controls.arguments(), self.controls.describe())
 
-    def on_step(self, step: Step) -> None:
+    def on_begin(self, run: StudioRun) -> None:
+        self.downloads.value = ""
+        if not run.film.kept:
+            self.gauges.clear()
+            self._show_content()
+        last = max(0, len(run.film.kept) - 1)
+        self.scrub.show(max=last, value=last)
+
+    def on_step(self, run: StudioRun, step: Step) -> None:
         picture = to_jpeg(step.best)
-        if self.film.wants(step.evaluation) or step.evaluation == step.evaluations:
-            follow = self.scrub.value == self.scrub.max
-            self.film.add(Kept(picture, self.run.keep()))
-            self.scrub.max = len(self.film.kept) - 1
-            if follow:
-                self.scrub.value = self.scrub.max
-        if self.scrub.value == self.scrub.max:
+        if run.film.wants(step.evaluation) or step.evaluation == step.evaluations:
+            self.scrub.add(run.film, picture, run.keep())
+        if self.scrub.newest:
             self.view.show(value=picture, alt=f"the picture after {step.evaluation} evaluations")
-        self.note.say("running; the faders count at once" if self.run.state == "running" else
-                      "paused")  # fmt: skip
+        else:  # the film may have let go of the frame that was on show
+            self._show_frame()
+        self.note.say("paused" if run.state == "paused" else "running; the faders count at once")
 
-    def on_every_step(self, step: Step) -> None:
-        self.gauges.read(step, self.run.record)
+    def on_every_step(self, run: StudioRun, step: Step) -> None:
+        look = run.reading.look(step, run.record)
+        with self._swap:
+            if look is not None and run is self.run:
+                self.gauges.show(look, run.reading.lengths)
 
-    def on_end(self, result: Result) -> None:
-        self.gauges.draw(self.run.record, self.run.step.evaluations)
-        if self.run.frame is not None:
-            self.film.add(Kept(to_jpeg(result.image), self.run.frame))
-            self.scrub.max = len(self.film.kept) - 1
-            self.scrub.value = self.scrub.max
-        if self.scrub.value == self.scrub.max:
-            self.view.show(value=to_jpeg(result.image), caption=made_by(result))
+    def on_end(self, run: StudioRun, result: Result) -> None:
+        self.gauges.draw(result.history, run.settings["evaluations"])
+        picture = to_jpeg(result.image)
+        if run.frame is not None:
+            self.scrub.add(run.film, picture, run.frame)
+        if self.scrub.newest:
+            self.view.show(value=picture, caption=made_by(result))
+        if result.interrupted and run.frame is None:  # nobody stopped it
+            words = f"out of memory after {len(result.history)} evaluations; choose a smaller size"
+            self.note.say(words, error=True)
+            return
         words = "stopped; Continue goes on" if result.interrupted else "done"
-        now = self.controls.describe()
-        changes = [
-            f"{n} {self._a[n]} → {now[n]}" for n in now if n in self._a and self._a[n] != now[n]
-        ]
-        if changes:
-            words += f"; A and now differ in: {', '.join(changes)}"
-        self.note.say(words)
+        changes = run.differs(self._a)
+        self.note.say(f"{words}; A and now differ in: {changes}" if changes else words)
 
     def pause(self) -> None:
         """Pause, or go on, also where a stop was."""
         run = self.run
-        if run is not None and run.state == "done" and run.frame is not None:
-            self._go_on(run.frame)
+        if run is not None and run.state == "done" and run.goes_on_from(run.frame):
+            self._go_on(run, run.frame)
         else:
-            self.gauges.begin()
             super().pause()
 
     def reset(self) -> None:
         """Stop, and put settings and faders back; the chosen pictures stay."""
-        self.stop()
-        self.run, self._a = None, {}
-        self.view.show(other=b"")
-        self.controls.reset()
-        self._clear()
-        self._set_buttons()
-        self.note.say(HINT)
+        with self._swap:
+            self.stop()
+            self.run, self._a = None, {}
+            self.view.show(other=b"")
+            self.scrub.show(max=0, value=0)
+            self.controls.reset()
+            self.gauges.clear()
+            self._show_content()
+            self._set_buttons()
+            self.downloads.value = ""
+            self.note.say(HINT)
 
     def fork(self) -> None:
         """Go on from the frame on show with the faders as they stand; what was is kept as A."""
-        if not self.film.kept:
-            self.note.say("there is no frame yet; press Start first", error=True)
-            return
-        self.keep()
-        kept = self.film.kept[self.scrub.value]
-        self.film.cut(kept.evaluation)
-        self.scrub.max = len(self.film.kept) - 1
-        self._go_on(kept.frame)
+        run = self.run
+        with self._swap:
+            if run is None or not run.film.kept:
+                self.note.say("there is no frame yet; press Start first", error=True)
+            elif self._go_on(run, run.film.kept[self.scrub.place(run.film)].frame):
+                self._keep_as_a(run)
 
     def keep(self) -> None:
         """Keep the newest picture as A, at the left of the divider."""
-        if not self.film.kept:
+        if self.run is None or not self.run.film.kept:
             self.note.say("there is no picture yet; press Start first", error=True)
-            return
-        latest = self.film.kept[-1].picture
-        self._a = self._began_as
-        self.view.show(other=latest, tags=["A", "now"])
-        self.note.say("kept as A, at the left; change one knob, press Start, and drag the divider")
+        else:
+            self._keep_as_a(self.run)
+            self.note.say("kept as A, at the left; change a knob, press Start, drag the divider")
 
     def balance(self) -> None:
         """Turn the style's fader so that content and style pull equally strongly."""
+        run = self.run
         try:
-            weight = balanced_style(self.gauges.lengths, self.gauges.style_weight)
+            if run is None:
+                raise ValueError("nothing pulls yet; press Start first")
+            if problem := run.of_other(self.controls.recipe.value):
+                raise ValueError(problem)
+            weight = balanced_style(run.reading.lengths, run.reading.style_weight)
         except ValueError as error:
             self.note.say(str(error), error=True)
             return
@@ -185,65 +188,63 @@ class TransferStudio(Panel):
 
     def save(self) -> list[Path]:
         """Save the finished picture and the settings that make it again; what was written."""
-        if self.run is None or self.run.result is None:
+        run = self.run
+        if run is None or run.result is None:
             self.note.say("there is no finished picture; wait, or press Stop first", error=True)
             return []
-        (content, style), _ = self._arguments
-        styles = style.values() if isinstance(style, dict) else [style]
-        pictures = [content, *(p for s in styles for p in (s if isinstance(s, list) else [s]))]
-        if self.folder is None:
-            self.downloads.value = as_links(self.run.result)
-            self.note.say("here are the picture and the settings that make it again")
-            return []
         try:
-            written = save_run(self.run.result, pictures, self.folder)
+            if self.folder is None:
+                self.downloads.value = as_links(run.result, run.pictures)
+                self.note.say("here are the picture and the settings that make it again")
+                return []
+            written = save_run(run.result, run.pictures, self.folder)
         except (OSError, ValueError) as error:
             self.note.say(str(error), error=True)
             return []
         self.note.say(f"saved {', '.join(str(path) for path in written)}")
         return written
 
-    def _go_on(self, frame: Frame) -> None:
-        pictures, settings = self._arguments
-        if self.controls.recipe.value != settings["recipe"]:
-            self.note.say("the recipe was changed; press Start to begin with it", error=True)
-            return
-        run = Run(transfer, *pictures, resume=frame, **settings)
-        run.turn(**self.controls.desk.knobs())
-        self.gauges.begin()
-        self.scrub.value = self.scrub.max
-        self.drive(run)
+    def _keep_as_a(self, run: StudioRun) -> None:
+        self._a = dict(run.words)
+        self.view.show(other=run.film.kept[-1].picture, tags=["A", "now"])
+
+    def _go_on(self, run: StudioRun, frame: Frame | None) -> bool:
+        problem = run.why_not(frame, self.controls.recipe.value)
+        if problem:
+            self.note.say(problem, error=True)
+            return False
+        other = run.going_on(frame, {**run.words, **self.controls.describe_faders()})
+        other.turn(**self.controls.desk.knobs())
+        self.drive(other)
+        return True
 
     def _turn(self) -> None:
-        if self.run is not None and self.run.state in ("running", "paused"):
-            self.run.turn(**self.controls.desk.knobs())
+        run = self.run
+        if run is None or run.of_other(self.controls.recipe.value):
+            return
+        if run.state in ("running", "paused"):
+            run.turn(**self.controls.desk.knobs())
+            run.words |= self.controls.describe_faders()
 
     def _show_frame(self) -> None:
-        if self.scrub.value < len(self.film.kept):
-            kept = self.film.kept[self.scrub.value]
-            newest = self.scrub.value == self.scrub.max
-            self.gauges.mark(0 if newest else kept.evaluation)
-            self.view.show(
-                value=kept.picture, alt=f"the picture after {kept.evaluation} evaluations"
-            )
+        if self.run is None or not self.run.film.kept:
+            return
+        kept = self.run.film.kept[self.scrub.place(self.run.film)]
+        self.gauges.mark(0 if self.scrub.newest else kept.evaluation)
+        self.view.show(value=kept.picture, alt=f"the picture after {kept.evaluation} evaluations")
 
     def _show_content(self) -> None:
         """The picture that is to be painted, until there is another one."""
-        chosen = self.controls.contents.chosen
-        if self.film.kept or not chosen:
+        if self.run is not None and self.run.film.kept:
             return
-        photo = chosen[0] if isinstance(chosen[0], Tensor) else load_image(chosen[0], 512)
-        self.view.show(value=to_jpeg(photo[:1]), alt="the content picture", caption="")
-
-    def _clear(self) -> None:
-        self.film = Film()
-        self.gauges.begin(self.controls.origin.value)
-        self.scrub.value = self.scrub.max = 0
-        self.downloads.value = ""
-        self._show_content()
+        chosen = self.controls.contents.chosen
+        if chosen:
+            photo = chosen[0] if isinstance(chosen[0], Tensor) else load_image(chosen[0], 512)
+            self.view.show(value=to_jpeg(photo[:1]), alt="the content picture", caption="")
 
     def _set_buttons(self) -> None:
         super()._set_buttons()
-        if self.run is not None and self.run.state == "done" and self.run.frame is not None:
+        run = self.run
+        if run is not None and run.state == "done" and run.goes_on_from(run.frame):
             self.pause_button.disabled = False
             self.pause_button.description, self.pause_button.icon = "Continue", "play"

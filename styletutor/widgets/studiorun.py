@@ -1,0 +1,68 @@
+"""A run of the transfer studio, with all that belongs to it and not to the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from styletutor.checkpoints import Frame
+from styletutor.recipes import find_recipe
+from styletutor.run import Run
+from styletutor.samples import load_image
+from styletutor.transfer import transfer
+from styletutor.widgets.film import Film
+from styletutor.widgets.gauges import Reading
+
+
+class StudioRun(Run):
+    """A transfer with what the studio keeps of it: arguments, film, what was read, and how the
+    controls stood, in `words`."""
+
+    def __init__(
+        self,
+        pictures: tuple[Any, ...],
+        settings: dict[str, Any],
+        words: dict[str, str],
+        resume: Frame | None = None,
+    ) -> None:
+        super().__init__(transfer, *pictures, resume=resume, **settings)
+        self.pictures, self.settings, self.words = pictures, settings, words
+        self.film = Film()
+        recipe, content = find_recipe(settings["recipe"]), pictures[0]
+        photo = content if isinstance(content, Tensor) else load_image(content, settings["size"])
+        from_noise = settings["start"] == "noise"
+        self.reading = Reading(photo.shape[2:], from_noise, settings["seed"], recipe.noise)
+
+    def going_on(self, frame: Frame, words: dict[str, str]) -> StudioRun:
+        """A run that goes on from a frame of this one."""
+        other = StudioRun(self.pictures, self.settings, words, frame)
+        other.film, other.reading = self.film.until(frame.evaluation), self.reading.going_on()
+        return other
+
+    def goes_on_from(self, frame: Frame | None) -> bool:
+        """Is there anything left to do after it?"""
+        return frame is not None and frame.evaluation < self.settings["evaluations"]
+
+    def why_not(self, frame: Frame | None, recipe: str) -> str:
+        """What to say if it cannot go on from there with the faders of this recipe."""
+        if frame is None:
+            return "of so large pictures only a few frames are kept whole; take another one"
+        if not self.goes_on_from(frame):
+            return "this is the last evaluation; go back to an earlier frame"
+        return self.of_other(recipe)
+
+    def of_other(self, recipe: str) -> str:
+        """What to say if the faders are not those of its own recipe."""
+        same = recipe == self.settings["recipe"]
+        return "" if same else "the recipe was changed; press Start to begin with it"
+
+    def differs(self, words: Mapping[str, str]) -> str:
+        """In what the controls stood otherwise in another run, where both have them."""
+        changes = [
+            f"{name} {words[name]} → {now}"
+            for name, now in self.words.items()
+            if name in words and words[name] != now
+        ]
+        return ", ".join(changes)
