@@ -223,3 +223,23 @@ def test_regions_on_the_gpu() -> None:
     )
     assert on_gpu.loss["start"]["total"] == pytest.approx(on_cpu.loss["start"]["total"], rel=1e-3)
     assert on_gpu.loss["end"]["total"] == pytest.approx(on_cpu.loss["end"]["total"], rel=0.1)
+
+
+def test_a_panel_looks_at_a_recorded_descent() -> None:
+    from styletutor.widgets import GramLab, LayerExplorer, TransferStudio
+
+    vgg = st.load_vgg("pocket", device="cuda")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        studio = TransferStudio("coffee", "grass", vgg=vgg, size=96, evaluations=60)
+        whole = studio.start().wait(timeout=120)
+        studio.run._thread.join()
+    assert sum(studio.controls.board.terms.values()) == pytest.approx(1)
+    kept = studio.run.film.kept[0]
+    studio.scrub.value = 0
+    studio.fork()
+    assert studio.wait(timeout=120).history[: kept.evaluation] == whole.history[: kept.evaluation]
+    photo = st.load_image("coffee", 96)
+    LayerExplorer(vgg, photo).large.point = [0.5, 0.5]
+    GramLab(vgg, photo).shuffle()
+    studio.close()

@@ -375,6 +375,17 @@ def test_out_of_memory_is_said(studio: TransferStudio, monkeypatch: pytest.Monke
     assert studio.note.text == "out of memory after 3 evaluations; choose a smaller size"
 
 
+def test_a_meter_without_memory_ends_nothing(
+    studio: TransferStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("styletutor.widgets.gauges.pulls", none_left)
+    assert not finished(studio.start()).interrupted
+    assert studio.note.text == "done" and not studio.controls.board.pulls
+
+
 def test_an_error_in_showing_is_not_silent(
     studio: TransferStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,13 +417,13 @@ def test_balance_now(studio: TransferStudio) -> None:
     studio.controls.origin.value = "noise"
     gate = Gate(studio)
     studio.start()
-    gate.go_to(3)
+    gate.go_to(6)
     until(lambda: studio.run.reading.lengths)
     lengths = dict(studio.run.reading.lengths)
     studio.balance_button.click()
     factor = lengths["content"] / lengths["style"]
     assert studio.controls.board.values["style"] == pytest.approx(fader(factor), abs=1e-6)
-    gate.go_to(5)
+    gate.go_to(9)
     studio.stop()
     turned = finished(studio).turned
     assert turned[-1]["weights"]["style"] == [pytest.approx(80 * 10 ** fader(factor), rel=1e-5)]

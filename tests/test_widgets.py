@@ -270,6 +270,9 @@ def test_the_budget_is_measured_on_this_machine() -> None:
     panel = widgets.LessonBudget(make_tiny_vgg(), seconds=20)
     assert panel.size in budget.SIZES and panel.evaluations >= budget.FEWEST
     assert f"{panel.size}×{panel.size} pixels" in panel.note.text
+    before = panel.size
+    panel.slider.set_state({"value": 5})
+    assert panel.size <= before and f"{panel.size}×{panel.size} pixels" in panel.note.text
     assert "with tiny" in panel.note.text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from styletutor.descent import Step
+from styletutor.memory import is_out_of_memory
 from styletutor.meters import distances, pulls, removed, shares_of_pull
 from styletutor.record import Record
 from styletutor.stages import fit
@@ -22,6 +23,7 @@ from styletutor.widgets.live import Note, Pace
 MOST_POINTS = 200
 SECONDS = 3.0  # over which the speed is averaged
 READ_SHARE = 0.01
+EARLY = 5  # before it, content does not pull yet at a start from the content picture
 PULL_SHARE = 0.03  # of the time, for the tug-of-war: it costs as much as several evaluations
 
 
@@ -66,15 +68,25 @@ class Reading:
         """What there is to show, when it is time to."""
         if self._now != tuple(step.image.shape[2:]):
             self._look_at_start(step)
-        elif self._pulling.due:
+        elif step.evaluation in (EARLY, step.evaluations) or (
+            step.evaluation > EARLY and self._pulling.due
+        ):
             with self._pulling.measured():
-                self._weigh(step)
+                self._try_to_weigh(step)
         if not (self._reading.due or step.evaluation == step.evaluations):
             return None
         with self._reading.measured():
             losses = {name: float(value) for name, value in step.parts.items()}
             gone = removed(losses, _in_use(step), self.first)
             return Look(self._figures(step, gone), gone, record.history(), step.evaluations)
+
+    def _try_to_weigh(self, step: Step) -> None:
+        try:
+            self._weigh(step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.lengths = {}  # a meter is no reason to end what is being painted
 
     def _weigh(self, step: Step) -> None:
         engine = step.engine()  # the meter may be as coarse as the descent is

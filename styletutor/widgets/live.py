@@ -38,7 +38,9 @@ class Pace:
         began = time.monotonic()
         yield
         ended = time.monotonic()
-        self._next = ended + max(self.least, (ended - began) / self.share)
+        wait = max(self.least, (ended - began) / self.share)
+        # The first time libraries set themselves up, and what is seen is soon out of date.
+        self._next = ended + (wait if self._next else min(wait, 2.0))
 
 
 class Note(widgets.HTML):

@@ -36,7 +36,7 @@ class Pictures(widgets.VBox):
         self.gallery = Gallery(
             items=[self._tile(name) for name in order],
             most=most,
-            side=56,
+            side=54,
             label=f"{what} picture: choose {'one' if most == 1 else f'up to {most}'}",
         )
         self.drop = DropZone(self._upload, f"Upload {what} …")
