@@ -1,5 +1,6 @@
 """Every panel of every lesson, used in a real JupyterLab in a real Chromium."""
 
+import base64
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 import torch
-from browser import Lab
+from browser import Lab, write_notebook
 
 import styletutor as st
 
@@ -227,3 +228,32 @@ def test_lesson_4_the_studio(lab: Lab, tmp_path: Path) -> None:
     for path in lab.server.folder.glob("transfer-*"):
         path.unlink()
     shutil.rmtree(lab.server.folder / ".ipynb_checkpoints", ignore_errors=True)
+
+
+def test_a_photograph_is_dropped(lab: Lab, tmp_path: Path) -> None:
+    """A small file comes as it is, a large one is made smaller before it is sent."""
+    code = "from styletutor.widgets.pictures import Pictures\n"
+    code += "chooser = Pictures('content', 'photographs', ['coffee'])\nchooser"
+    lab.open(write_notebook(lab.server.folder / "drop.ipynb", code))
+    lab.run_all()
+    zone = lab.cell_output(0).locator(".st-drop")
+    st.save_image(torch.rand(1, 3, 30, 40), tmp_path / "small.png")
+    file = base64.b64encode((tmp_path / "small.png").read_bytes()).decode()
+    transfer = lab.page.evaluate_handle(
+        """file => { const data = new DataTransfer();
+        const bytes = Uint8Array.from(atob(file), letter => letter.charCodeAt(0));
+        data.items.add(new File([bytes], 'dropped.png', {type: 'image/png'})); return data; }""",
+        file,
+    )
+    zone.dispatch_event("dragover", {"dataTransfer": transfer})
+    expect(zone).to_have_class(re.compile("st-over"))
+    zone.dispatch_event("drop", {"dataTransfer": transfer})
+    expect(zone.get_by_text("dropped.png is there")).to_be_visible()
+    assert lab.run_cell("print(tuple(chooser.chosen[0].shape))") == "(1, 3, 30, 40)"
+
+    st.save_image(torch.rand(1, 3, 1200, 2400), tmp_path / "large.png")
+    assert (tmp_path / "large.png").stat().st_size > 6_000_000
+    zone.locator("input").set_input_files(tmp_path / "large.png")
+    expect(zone.get_by_text("large.png is there")).to_be_visible()
+    assert lab.run_cell("print(tuple(chooser.chosen[0].shape))") == "(1, 3, 1024, 2048)"
+    is_well(lab)
