@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -79,23 +78,10 @@ def display(size: int, evaluations: int, turns: int) -> None:
     """Print what the panel costs, and how long Stop takes."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import browser
-    from playwright.sync_api import sync_playwright
 
-    home = Path(tempfile.mkdtemp())
-    (home / "notebooks").mkdir()
-    options = (f"--IdentityProvider.token={browser.TOKEN}", "--ip=127.0.0.1", "--allow-root")
-    with (
-        browser.serving(
-            home / "notebooks", home, "-m", "jupyterlab", *options, "--expose-app-in-browser"
-        ) as server,
-        sync_playwright() as driver,
-        driver.chromium.launch(
-            executable_path=browser.find_chromium(), args=browser.FLAGS
-        ) as chromium,
-    ):
-        lab = browser.Lab(chromium.new_page(viewport={"width": 1280, "height": 720}), server)
+    with browser.open_lab() as lab:
         made = DISPLAY.format(size=size, evaluations=evaluations)
-        lab.open(browser.write_notebook(home / "notebooks" / "display.ipynb", SETUP, made))
+        lab.open(browser.write_notebook(lab.server.folder / "display.ipynb", SETUP, made))
         lab.run_all()
         lab.run_cell(PLAIN, timeout=600)  # everything is ready after it
         laps: dict[str, list[float]] = {"plain": [], "shown": [], "stop": []}

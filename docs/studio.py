@@ -2,11 +2,9 @@
 
 import io
 import sys
-import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -32,20 +30,8 @@ panel.view.divider = 0.42
 
 
 def main() -> None:
-    home = Path(tempfile.mkdtemp())
-    (home / "notebooks").mkdir()
-    options = (f"--IdentityProvider.token={browser.TOKEN}", "--ip=127.0.0.1", "--allow-root")
-    with (
-        browser.serving(
-            home / "notebooks", home, "-m", "jupyterlab", *options, "--expose-app-in-browser"
-        ) as server,
-        sync_playwright() as driver,
-        driver.chromium.launch(
-            executable_path=browser.find_chromium(), args=browser.FLAGS
-        ) as chromium,
-    ):
-        lab = browser.Lab(chromium.new_page(viewport={"width": 1280, "height": 900}), server)
-        lab.open(browser.write_notebook(home / "notebooks" / "studio.ipynb", SETUP, PANEL))
+    with browser.open_lab() as lab:
+        lab.open(browser.write_notebook(lab.server.folder / "studio.ipynb", SETUP, PANEL))
         lab.run_all()
         lab.run_cell(RUN, timeout=300)
         panel = lab.cell_output(1).locator(".jp-OutputArea-output")

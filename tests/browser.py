@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 TOKEN = "for-the-tests-only"
+LAB = (
+    *("-m", "jupyterlab", "--ip=127.0.0.1", "--allow-root", "--expose-app-in-browser"),
+    f"--IdentityProvider.token={TOKEN}",
+)
 PROGRAMS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -202,6 +207,24 @@ class Lab(Tab):
         return self.page.evaluate(f"given => {{ {PANEL} return {race}; }}", given)
 
 
+@contextmanager
+def open_lab() -> Iterator[Lab]:
+    """JupyterLab in a browser, for a script; its notebooks lie in `lab.server.folder`."""
+    from playwright.sync_api import sync_playwright
+
+    program = find_chromium()
+    if program is None:
+        raise FileNotFoundError("there is no Chromium on this machine; install it first")
+    with (
+        tempfile.TemporaryDirectory() as home,
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), Path(home), *LAB) as server,
+        sync_playwright() as driver,
+        driver.chromium.launch(executable_path=program, args=FLAGS) as browser,
+    ):
+        yield Lab(browser.new_page(viewport={"width": 1280, "height": 900}), server)
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
     """One per module: as long as it is there, an event loop is running, which others may mind."""
@@ -219,9 +242,7 @@ def chromium() -> Iterator["Browser"]:
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on an empty folder; write notebooks into `jupyter.folder`."""
     home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
-    options = ("--ip=127.0.0.1", "--allow-root", "--expose-app-in-browser")
-    token = f"--IdentityProvider.token={TOKEN}"
-    with serving(folder, home, "-m", "jupyterlab", token, *options) as server:
+    with serving(folder, home, *LAB) as server:
         yield server
 
 

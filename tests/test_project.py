@@ -96,3 +96,10 @@ def test_every_room_has_its_floor() -> None:
 def test_modules_can_be_read_in_one_sitting() -> None:
     for path in (p for room in ("styletutor", "training") for p in (ROOT / room).glob("**/*.py")):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
+
+
+def test_no_room_uses_pyplot() -> None:
+    """It keeps figures in a list of its own, and crashes in threads."""
+    for path in (ROOT / "styletutor").glob("**/*.py"):
+        assert "import pyplot" not in path.read_text(encoding="utf-8"), path
+        assert "matplotlib.pyplot" not in path.read_text(encoding="utf-8"), path
