@@ -88,7 +88,7 @@ def balanced_style(lengths: Mapping[str, float], style_weight: float) -> float:
     content, style = lengths.get("content", 0.0), lengths.get("style", 0.0)
     if not (content > 0 and style > 0):
         silent = "style" if content > 0 else "content"
-        raise ValueError(f"the {silent} does not pull yet; wait for some evaluations")
+        raise ValueError(f"the {silent} does not pull; wait for some evaluations, if it counts")
     return style_weight * content / style
 
 

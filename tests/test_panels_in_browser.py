@@ -99,6 +99,14 @@ def test_lesson_1_the_explorer(lab: Lab) -> None:
     row = place.inner_text()
     lab.page.keyboard.press("ArrowDown")
     expect(place).not_to_have_text(row)
+    cells = lab.page.locator(".jp-Cell").count()
+    for part in (button(panel, "What survives?"), panel.locator(".st-tile").first):
+        part.focus()
+        for key in "xmdd00":
+            lab.page.keyboard.press(key)
+    expect(panel).to_be_visible()
+    assert lab.page.locator(".jp-Cell").count() == cells, "a letter is no command here"
+    expect(lab.page.locator(".jp-Dialog")).to_have_count(0)
     press(panel, "What survives?")
     expect(panel.get_by_text("what survives in conv3_2: error")).to_be_visible()
     fits(lab, panel)

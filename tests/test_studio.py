@@ -202,6 +202,16 @@ def test_a_style_for_each_layer(studio: TransferStudio) -> None:
     assert len(of["relu5_1"]) == len(of["relu2_1"]) == 2
 
 
+def test_a_layer_keeps_its_style_while_others_go(studio: TransferStudio) -> None:
+    gallery, board = studio.controls.styles.gallery, studio.controls.board
+    first, second = gallery.chosen
+    third = studio.controls.styles.pictures.index("grass")
+    browser_sets(gallery, selected=[first, second, third])
+    browser_sets(board, sources={"relu1_1": 0, "relu2_1": 1, "relu5_1": 2})
+    browser_sets(gallery, selected=[first, third])
+    assert board.sources == {"relu1_1": 0, "relu5_1": 1}, "relu2_1 has lost its picture"
+
+
 def test_nothing_chosen_is_said(studio: TransferStudio) -> None:
     browser_sets(studio.controls.styles.gallery, selected=[])
     studio.start_button.click()

@@ -30,6 +30,7 @@ class LessonBudget(widgets.VBox):
         self.slider = Slider(value=seconds, min=5, max=300, label="finish in", unit="seconds")
         self.note = Note("measuring three evaluations …")
         super().__init__([self.slider, self.note])
+        self.add_class("st-panel")
         self._per_pixel = 0.0
         self._error: Exception | None = None
         self._vgg = vgg

@@ -55,7 +55,7 @@ class Controls(widgets.Tab):
         )
         self.seed = widgets.IntText(value=seed, description="seed")
         self._own = {**self.settings, "weights": self.weights.value}
-        self.board = Board()
+        self.board, self._named = Board(), []
         rows = [self.recipe, self.weights, self.origin, self.size, self.evaluations, self.seed]
         for row in (self.recipe, self.weights, self.origin, self.seed):
             row.style, row.layout = WORDS, {"width": "auto"}
@@ -165,4 +165,12 @@ class Controls(widgets.Tab):
         return {layer: styles if at < 0 else [styles[at]] for layer, at in places.items()}
 
     def _name_styles(self) -> None:
-        self.board.show(styles=self.styles.names)
+        """A layer keeps the picture that it has as long as that is chosen."""
+        chosen, before = self.styles.gallery.chosen, self._named
+        sources = {
+            layer: chosen.index(before[at])
+            for layer, at in self.board.sources.items()
+            if type(at) is int and 0 <= at < len(before) and before[at] in chosen
+        }
+        self._named = chosen
+        self.board.show(styles=self.styles.names, sources=sources)

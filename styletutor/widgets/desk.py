@@ -86,7 +86,7 @@ def strips(recipe: Recipe) -> list[dict[str, Any]]:
     log = {"scale": "log", "step": 0.05, "kind": "term"}
     rows = [
         {"name": BALANCE, "title": "style", "min": -2, "max": 2, **log},
-        {"name": TV, "title": "smooth", "min": OFF, "max": 2, "off": True, **log},
+        {"name": TV, "title": "tv", "min": OFF, "max": 2, "off": True, **log},
     ]
     layer = {"kind": "layer", "scale": "linear", "min": 0, "max": LOUDEST, "step": 0.05}
     names = [name for name in start if name not in (BALANCE, TV)]

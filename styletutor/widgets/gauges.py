@@ -49,6 +49,7 @@ class Reading:
         self.first: dict[str, float] = {}
         self.lengths: dict[str, float] = {}
         self.style_weight = 0.0
+        self._weighed: tuple[dict[str, float], float] = ({}, math.inf)
         self._start: Tensor | None = None
         self._now: tuple[int, ...] = ()
         self._rest()
@@ -69,7 +70,7 @@ class Reading:
         if self._now != tuple(step.image.shape[2:]):
             self._look_at_start(step)
         elif step.evaluation in (EARLY, step.evaluations) or (
-            step.evaluation > EARLY and self._pulling.due
+            step.evaluation > EARLY and (self._pulling.due or self._is_turned(step))
         ):
             with self._pulling.measured():
                 self._try_to_weigh(step)
@@ -79,6 +80,11 @@ class Reading:
             losses = {name: float(value) for name, value in step.parts.items()}
             gone = removed(losses, _in_use(step), self.first)
             return Look(self._figures(step, gone), gone, record.history(), step.evaluations)
+
+    def _is_turned(self, step: Step) -> bool:
+        """Have the weights changed since it was weighed, a while ago?"""
+        weights, at = self._weighed
+        return monotonic() > at + 1 and weights != _in_use(step)
 
     def _try_to_weigh(self, step: Step) -> None:
         try:
@@ -91,7 +97,8 @@ class Reading:
     def _weigh(self, step: Step) -> None:
         engine = step.engine()  # the meter may be as coarse as the descent is
         found = pulls(step.objective, step.image, engine.network if engine else None)
-        self.style_weight = _in_use(step)["style"]
+        weights = _in_use(step)
+        self.style_weight, self._weighed = weights["style"], (weights, monotonic())
         self.lengths = {name: float(length) for name, length in found.items()}
 
     def _look_at_start(self, step: Step) -> None:
@@ -130,7 +137,8 @@ class Gauges:
     """Board, curves and a line of figures that show what was read."""
 
     def __init__(self, board: Board) -> None:
-        self.board, self.terms, self.layers, self.figures = board, Curves(), Curves(), Note()
+        self.board, self.figures = board, Note(live=False)
+        self.terms, self.layers = Curves(), Curves()
 
     def clear(self) -> None:
         """Nothing is known yet."""

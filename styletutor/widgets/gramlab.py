@@ -36,7 +36,9 @@ class GramLab(widgets.VBox):
         self.vgg, self.photo, self.painted = vgg, photo.cpu(), photo.cpu().clone()
         relus = [row.name for row in vgg.layers if row.kind == "relu"]
         self.layer = widgets.Dropdown(options=relus, value=layer, description="layer")
-        self.view = PictureView(width=320, tool="paint", caption="drag to paint into the picture")
+        self.view = PictureView(
+            width=320, tool="paint", caption="drag, or arrow keys and Space, to paint"
+        )
         self.colour = widgets.Dropdown(options=COLOURS, description="brush")
         self.brush = Slider(value=0.08, min=0.02, max=0.3, step=0.01, label="width", readout=False)
         self.clean_button = button("Clean picture", "eraser", self.clean)
@@ -60,6 +62,7 @@ class GramLab(widgets.VBox):
         for box in (left, middle, right):
             box.layout.flex, box.layout.min_width = "1 1 300px", "0"
         super().__init__([widgets.Box([left, middle, right], layout=WRAP)])
+        self.add_class("st-panel")
         self.layer.observe(lambda _: self._measure(), "value")
         self.view.observe(lambda change: self.paint(change["new"]), "stroke")
         self.colour.observe(lambda change: self.view.show(brush_colour=change["new"]), "value")

@@ -44,10 +44,14 @@ class Pace:
 
 
 class Note(widgets.HTML):
-    """One line of text, safe for any text; an error is marked and says so."""
+    """One line of text, safe for any text; an error is marked and says so.
 
-    def __init__(self, text: str = "") -> None:
+    A `live` one is read out when it changes: not for what changes all the time.
+    """
+
+    def __init__(self, text: str = "", live: bool = True) -> None:
         super().__init__()
+        self._role = ' role="status"' if live else ""
         self.say(text)
 
     def say(self, text: str, error: bool = False) -> None:
@@ -55,7 +59,7 @@ class Note(widgets.HTML):
         kind = "st-note st-error" if error else "st-note"
         words = f"⚠ {text}" if error else text
         self.text = text
-        self.value = f'<div class="{kind}" role="status">{html.escape(words)}</div>'
+        self.value = f'<div class="{kind}"{self._role}>{html.escape(words)}</div>'
 
 
 class Panel(widgets.VBox):
@@ -71,6 +75,7 @@ class Panel(widgets.VBox):
 
     def __init__(self) -> None:
         super().__init__()
+        self.add_class("st-panel")
         self.run: Run | None = None
         self.note = Note()
         self._swap, self._refusal = threading.RLock(), None

@@ -15,7 +15,6 @@ from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.vgg import VGG
 from styletutor.widgets.elements import Gallery, LayerMap, Slider, tile
-from styletutor.widgets.gauges import percent
 from styletutor.widgets.live import WRAP, Note, Panel
 
 MOST = 6  # pictures in a batch
@@ -108,6 +107,6 @@ class ReconstructionLab(Panel):
         first = run.first.setdefault(size, sum(step.parts.values()).tolist())
         items = []
         for name, picture, loss, start in zip(run.names, pictures, losses, first, strict=True):
-            gone = f", {percent(1 - loss / start)} gone" if start else ""
-            items.append(tile(picture[None], f"{name}: loss {loss:.2g}{gone}"))
+            left = f", {100 * loss / start:.2g} % of the start" if start else ""
+            items.append(tile(picture[None], f"{name}: loss {loss:.2g}{left}"))
         self.gallery.show(items=items)

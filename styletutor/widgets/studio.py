@@ -66,7 +66,7 @@ class TransferStudio(Panel):
         self.save_button = button("Save", "save", self.save)
         hint = "go on from this frame as the faders stand"
         self.fork_button = button("Fork here", "code-fork", self.fork, hint=hint)
-        self.keep_button = button("Keep as A", "thumb-tack", self.keep, hint="to compare with it")
+        self.keep_button = button("Keep as A", "thumb-tack", self.keep, hint="the newest picture")
         hint = "let content and style pull alike"
         self.balance_button = button("Balance now", "balance-scale", self.balance, hint=hint)
         self._lay_out()
@@ -105,15 +105,17 @@ class TransferStudio(Panel):
         if run.film.wants(step.evaluation) or step.evaluation == step.evaluations:
             self.scrub.add(run.film, picture, run.keep())
         if self.scrub.newest:
-            self.view.show(value=picture, alt=f"the picture after {step.evaluation} evaluations")
+            self._show_picture(picture, f"after {step.evaluation} evaluations", "")
         else:  # the film may have let go of the frame that was on show
             self._show_frame()
-        self.note.say("paused" if run.state == "paused" else "running; the faders count at once")
+        counts = run.of_other(self.controls.recipe.value) or "running; the faders count at once"
+        self.note.say("paused" if run.state == "paused" else counts)
 
     def on_every_step(self, run: StudioRun, step: Step) -> None:
         look = run.reading.look(step, run.record)
         with self._swap:
-            if look is not None and run is self.run:
+            ours = run is self.run and not run.of_other(self.controls.recipe.value)
+            if look is not None and ours:
                 self.gauges.show(look, run.reading.lengths)
 
     def on_end(self, run: StudioRun, result: Result) -> None:
@@ -134,7 +136,7 @@ class TransferStudio(Panel):
     def pause(self) -> None:
         """Pause, or go on, also where a stop was."""
         run = self.run
-        if run is not None and run.state == "done" and run.goes_on_from(run.frame):
+        if run is not None and run.stopped_midway:
             self._go_on(run, run.frame)
         else:
             super().pause()
@@ -188,8 +190,7 @@ class TransferStudio(Panel):
 
     def save(self) -> list[Path]:
         """Save the finished picture and the settings that make it again; what was written."""
-        run = self.run
-        if run is None or run.result is None:
+        if (run := self.run) is None or run.result is None:
             self.note.say("there is no finished picture; wait, or press Stop first", error=True)
             return []
         try:
@@ -206,11 +207,10 @@ class TransferStudio(Panel):
 
     def _keep_as_a(self, run: StudioRun) -> None:
         self._a = dict(run.words)
-        self.view.show(other=run.film.kept[-1].picture, tags=["A", "now"])
+        self.view.show(other=run.film.kept[-1].picture)
 
     def _go_on(self, run: StudioRun, frame: Frame | None) -> bool:
-        problem = run.why_not(frame, self.controls.recipe.value)
-        if problem:
+        if problem := run.why_not(frame, self.controls.recipe.value):
             self.note.say(problem, error=True)
             return False
         other = run.going_on(frame, {**run.words, **self.controls.describe_faders()})
@@ -219,19 +219,20 @@ class TransferStudio(Panel):
         return True
 
     def _turn(self) -> None:
-        run = self.run
-        if run is None or run.of_other(self.controls.recipe.value):
-            return
-        if run.state in ("running", "paused"):
-            run.turn(**self.controls.desk.knobs())
-            run.words |= self.controls.describe_faders()
+        if self.run is not None:
+            knobs, words = self.controls.desk.knobs(), self.controls.describe_faders()
+            self.run.follow(self.controls.recipe.value, knobs, words)
 
     def _show_frame(self) -> None:
         if self.run is None or not self.run.film.kept:
             return
         kept = self.run.film.kept[self.scrub.place(self.run.film)]
+        words = f"after {kept.evaluation} evaluations"
         self.gauges.mark(0 if self.scrub.newest else kept.evaluation)
-        self.view.show(value=kept.picture, alt=f"the picture after {kept.evaluation} evaluations")
+        self._show_picture(kept.picture, words, words, "now" if self.scrub.newest else words)
+
+    def _show_picture(self, picture: bytes, words: str, caption: str, tag: str = "now") -> None:
+        self.view.show(value=picture, alt=f"the picture {words}", caption=caption, tags=["A", tag])
 
     def _show_content(self) -> None:
         """The picture that is to be painted, until there is another one."""
@@ -244,7 +245,6 @@ class TransferStudio(Panel):
 
     def _set_buttons(self) -> None:
         super()._set_buttons()
-        run = self.run
-        if run is not None and run.state == "done" and run.goes_on_from(run.frame):
+        if self.run is not None and self.run.stopped_midway:
             self.pause_button.disabled = False
             self.pause_button.description, self.pause_button.icon = "Continue", "play"

@@ -41,6 +41,11 @@ class StudioRun(Run):
         other.film, other.reading = self.film.until(frame.evaluation), self.reading.going_on()
         return other
 
+    @property
+    def stopped_midway(self) -> bool:
+        """Has it ended with something left to do?"""
+        return self.state == "done" and self.goes_on_from(self.frame)
+
     def goes_on_from(self, frame: Frame | None) -> bool:
         """Is there anything left to do after it?"""
         return frame is not None and frame.evaluation < self.settings["evaluations"]
@@ -57,6 +62,12 @@ class StudioRun(Run):
         """What to say if the faders are not those of its own recipe."""
         same = recipe == self.settings["recipe"]
         return "" if same else "the recipe was changed; press Start to begin with it"
+
+    def follow(self, recipe: str, knobs: Mapping[str, Any], words: Mapping[str, str]) -> None:
+        """Take what the faders say from now on, if it still runs and they are its recipe's."""
+        if self.state in ("running", "paused") and not self.of_other(recipe):
+            self.turn(**knobs)
+            self.words |= words
 
     def differs(self, words: Mapping[str, str]) -> str:
         """In what the controls stood otherwise in another run, where both have them."""

@@ -16,8 +16,8 @@ function render({ model, el }) {
   root.innerHTML = `
     <div class="st-tug" role="img"></div>
     <div class="st-strips" role="group" aria-label="mixing board"></div>
-    <div class="st-small">pull: share of the gradient on the pixels · gone: share of the loss at the
-    start · M mutes a layer, S lets only it sound</div>`;
+    <div class="st-small">pull: share of the gradient on the pixels · gone: how much of the loss at the
+    start is removed · M mutes a layer, S lets only it sound · tv: total variation, smooths</div>`;
   el.append(root);
   const [tug, board] = [root.querySelector(".st-tug"), root.querySelector(".st-strips")];
   let strips = new Map();
@@ -43,7 +43,7 @@ function render({ model, el }) {
         <div class="st-strip-title"></div>
         <div class="st-fader"><div class="st-meter" aria-hidden="true"><div></div></div>
           <input type="range" orient="vertical"></div>
-        <output class="st-small"></output>
+        <output class="st-small" aria-live="off"></output>
         <div class="st-small st-pull"></div><div class="st-small st-done"></div>`;
       part.querySelector(".st-strip-title").textContent = strip.title;
       const input = part.querySelector("input");
@@ -53,7 +53,10 @@ function render({ model, el }) {
       const move = (value) => send("values", { ...model.get("values"), [strip.name]: value });
       input.addEventListener("input", () => move(Number(input.value)));
       input.addEventListener("dblclick", () => move(strip.home));
-      input.addEventListener("keydown", (event) => event.stopPropagation());
+      input.addEventListener("keydown", (event) => {
+        event.stopPropagation();
+        if (event.key === " ") event.preventDefault(); // it would scroll the page
+      });
       if (strip.kind === "layer") {
         const row = document.createElement("div");
         row.className = "st-row";
@@ -70,7 +73,8 @@ function render({ model, el }) {
         part.append(row);
         const select = document.createElement("select");
         select.className = "st-source";
-        select.setAttribute("aria-label", `style picture for ${strip.title}`);
+        select.setAttribute("aria-label", `style picture for ${strip.title}, from the next start on`);
+        select.title = "which style picture this layer takes; counts from the next Start";
         select.addEventListener("change", () =>
           send("sources", { ...model.get("sources"), [strip.name]: Number(select.value) }));
         select.addEventListener("keydown", (event) => event.stopPropagation());
@@ -91,9 +95,10 @@ function render({ model, el }) {
       const select = part.querySelector("select");
       if (!select) continue;
       select.hidden = names.length < 2;
-      const options = [...names.map((style, at) => [at, style]), [-1, "blend"]];
+      const options = [...names.map((style, at) => [at, `${at + 1} ${style}`]), [-1, "blend"]];
       select.replaceChildren(...options.map(([at, style]) => new Option(style, at)));
-      select.value = model.get("sources")[name] ?? -1;
+      const at = model.get("sources")[name] ?? -1;
+      select.value = at < names.length ? at : -1;
     }
   }
 

@@ -1,6 +1,6 @@
 // Losses against evaluations on a logarithmic scale; colours and dashes follow the theme.
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [450, 190, 44, 24, 10, 100];
-const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2 1 2"];
+const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2 1 2 1 2", "12 3", "1 2", "5 5"];
 
 function node(tag, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -21,7 +21,9 @@ function render({ model, el }) {
     const all = series.flatMap((one) => one.values).filter((value) => value > 0);
     root.replaceChildren(svg);
     if (!all.length) return;
-    let [low, high] = [Math.log10(Math.min(...all)), Math.log10(Math.max(...all))];
+    // At a start from the content picture its loss begins near zero, far below all that follows.
+    const later = series.flatMap((one) => one.values.filter((value, i) => value > 0 && x[i] > 5));
+    let [low, high] = [Math.min(...(later.length ? later : all)), Math.max(...all)].map(Math.log10);
     if (high - low < 0.5) [low, high] = [low - 0.25, high + 0.25];
     const last = Math.max(2, model.get("most"), ...x);
     const across = (value) => LEFT + ((WIDTH - LEFT - RIGHT) * (value - 1)) / (last - 1);
@@ -46,10 +48,13 @@ function render({ model, el }) {
     series.forEach((one, place) => {
       let path = "";
       let end = null;
+      let gap = true; // zero has no place on this scale
       one.values.forEach((value, i) => {
-        if (!(value > 0)) return;
-        end = up(value);
-        path += `${path ? "L" : "M"}${across(x[i]).toFixed(1)} ${end.toFixed(1)}`;
+        if (value > 0) {
+          end = Math.min(up(value), HEIGHT - BOTTOM);
+          path += `${gap ? "M" : "L"}${across(x[i]).toFixed(1)} ${end.toFixed(1)}`;
+        }
+        gap = !(value > 0);
       });
       if (end === null) return;
       const style = { class: `st-line st-line-${place % 8}`, d: path };

@@ -52,6 +52,17 @@ function render({ model, el }) {
         overlay.append(rect);
       }
     }
+    const point = model.get("point");
+    if (model.get("tool") === "" || point.length !== 2) return;
+    for (const kind of ["st-box-under", "st-box"]) {
+      for (const [dx, dy] of [[0.025, 0], [0, 0.025]]) {
+        const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+        line.setAttribute("class", kind);
+        const ends = { x1: point[0] - dx, x2: point[0] + dx, y1: point[1] - dy, y2: point[1] + dy };
+        for (const [name, value] of Object.entries(ends)) line.setAttribute(name, value);
+        overlay.append(line);
+      }
+    }
   }
 
   function describe() {
@@ -138,14 +149,17 @@ function render({ model, el }) {
     event.stopPropagation();
   });
   divider.addEventListener("input", () => send("divider", Number(divider.value)));
-  divider.addEventListener("keydown", (event) => event.stopPropagation());
+  divider.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === " ") event.preventDefault(); // it would scroll the page
+  });
   after.addEventListener("load", trace);
 
   const changes = {
     "change:value": () => show(after, "value"),
     "change:other": () => (show(before, "other"), compare()),
     "change:divider change:tags": compare,
-    "change:boxes": annotate,
+    "change:boxes change:point change:tool": annotate,
     "change:alt change:caption change:width change:pixelated change:tool": describe,
   };
   for (const [names, change] of Object.entries(changes)) {
