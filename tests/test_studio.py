@@ -72,7 +72,9 @@ class Gate:
         self.arrived, self.limit, shown = threading.Event(), 1.0, studio._shown
 
         def hold(run: object, step: object, pace: object) -> None:
-            shown(run, step, Pace(share=1.0, least=0.0) if show_all else pace)
+            if show_all:  # a fresh pace is always due
+                pace, run.keeping = Pace(), Pace()
+            shown(run, step, pace)
             while step.evaluation >= self.limit and not run._stopping:
                 self.arrived.set()
                 time.sleep(0.002)

@@ -24,7 +24,7 @@ MOST_POINTS = 200
 SECONDS = 3.0  # over which the speed is averaged
 READ_SHARE = 0.01
 EARLY = 5  # before it, content does not pull yet at a start from the content picture
-PULL_SHARE = 0.03  # of the time, for the tug-of-war: it costs as much as several evaluations
+PULL_SHARE = 0.01  # of the time, for the tug-of-war: it costs as much as several evaluations
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Reading:
         """What there is to show, when it is time to."""
         if self._now != tuple(step.image.shape[2:]):
             self._look_at_start(step)
-        elif step.evaluation in (EARLY, step.evaluations) or (
+        elif step.evaluation == EARLY or (
             step.evaluation > EARLY and (self._pulling.due or self._is_turned(step))
         ):
             with self._pulling.measured():
@@ -82,9 +82,10 @@ class Reading:
             return Look(self._figures(step, gone), gone, record.history(), step.evaluations)
 
     def _is_turned(self, step: Step) -> bool:
-        """Have the weights changed since it was weighed, a while ago?"""
+        """Have the weights changed since it was weighed, and is it time to say so?"""
         weights, at = self._weighed
-        return monotonic() > at + 1 and weights != _in_use(step)
+        is_old = monotonic() > at + 1 or step.evaluation == step.evaluations
+        return is_old and weights != _in_use(step)
 
     def _try_to_weigh(self, step: Step) -> None:
         try:

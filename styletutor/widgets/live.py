@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import threading
 import time
 import weakref
@@ -17,7 +18,8 @@ from styletutor.result import Result
 from styletutor.run import Run
 
 SHARE = 0.03  # of the time of a run that showing it may take
-LEAST = 0.3  # seconds between two pictures: the browser, too, needs a processor to draw them
+# Seconds between two pictures: the browser needs a processor to draw them, if it finds a free one.
+LEAST = 0.3 if (os.cpu_count() or 1) > 2 else 0.6
 WRAP = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "4px"}
 
 _in_cells: dict[str, tuple[str, weakref.WeakSet[Panel]]] = {}

@@ -102,8 +102,8 @@ class TransferStudio(Panel):
 
     def on_step(self, run: StudioRun, step: Step) -> None:
         picture = to_jpeg(step.best)
-        if run.film.wants(step.evaluation) or step.evaluation == step.evaluations:
-            self.scrub.add(run.film, picture, run.keep())
+        if (frame := run.moment(step)) is not None:
+            self.scrub.add(run.film, picture, frame)
         if self.scrub.newest:
             self._show_picture(picture, f"after {step.evaluation} evaluations", "")
         else:  # the film may have let go of the frame that was on show

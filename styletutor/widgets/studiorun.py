@@ -8,12 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from styletutor.checkpoints import Frame
+from styletutor.descent import Step
 from styletutor.recipes import find_recipe
 from styletutor.run import Run
 from styletutor.samples import load_image
 from styletutor.transfer import transfer
 from styletutor.widgets.film import Film
 from styletutor.widgets.gauges import Reading
+from styletutor.widgets.live import Pace
+
+KEEP_SHARE = 0.01
 
 
 class StudioRun(Run):
@@ -29,11 +33,19 @@ class StudioRun(Run):
     ) -> None:
         super().__init__(transfer, *pictures, resume=resume, **settings)
         self.pictures, self.settings, self.words = pictures, settings, words
-        self.film = Film()
+        self.film, self.keeping = Film(), Pace(KEEP_SHARE, 0.0)
         recipe, content = find_recipe(settings["recipe"]), pictures[0]
         photo = content if isinstance(content, Tensor) else load_image(content, settings["size"])
         from_noise = settings["start"] == "noise"
         self.reading = Reading(photo.shape[2:], from_noise, settings["seed"], recipe.noise)
+
+    def moment(self, step: Step) -> Frame | None:
+        """The present moment, if it is one to keep: the optimiser's memory has to be copied."""
+        due = self.keeping.due and self.film.wants(step.evaluation)
+        if not due and step.evaluation != step.evaluations:
+            return None
+        with self.keeping.measured():
+            return self.keep()
 
     def going_on(self, frame: Frame, words: dict[str, str]) -> StudioRun:
         """A run that goes on from a frame of this one."""
