@@ -1,0 +1,46 @@
+"""The course's exercises and quizzes: give a check your function, and it says what is right.
+
+>>> from styletutor import lessons
+>>> lessons.check_gram(my_gram)
+"""
+
+from styletutor.lessons.content import (
+    check_content_gradient,
+    check_content_loss,
+    check_descend,
+    check_total_variation,
+)
+from styletutor.lessons.exercise import Exercise, Verdict
+from styletutor.lessons.inside import (
+    check_one_feature,
+    check_receptive_field,
+    check_strongest_channels,
+)
+from styletutor.lessons.style import (
+    check_gram,
+    check_shuffle,
+    check_style_gradient,
+    check_style_loss,
+)
+from styletutor.lessons.transfer import check_blend, check_closure, check_total_loss
+
+__all__ = [
+    "Exercise",
+    "Verdict",
+    "check_blend",
+    "check_closure",
+    "check_content_gradient",
+    "check_content_loss",
+    "check_descend",
+    "check_gram",
+    "check_one_feature",
+    "check_receptive_field",
+    "check_shuffle",
+    "check_strongest_channels",
+    "check_style_gradient",
+    "check_style_loss",
+    "check_total_loss",
+    "check_total_variation",
+]
+
+exercises = {name: globals()[name] for name in __all__ if name.startswith("check_")}

@@ -1,0 +1,172 @@
+"""Exercises that check themselves: a function is tried on random shapes, and mistakes are named."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletutor.lessons.comparing import (
+    alike,
+    as_product,
+    copy_of,
+    effort,
+    far_off,
+    one_line,
+    ratio,
+    what,
+    wrong_kind,
+)
+
+Answer = Callable[..., Any]
+MARKS = {True: ("✓", "#1b7837"), False: ("✗", "#c0392b"), None: ("○", "#666666")}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says. `right` is None for an exercise that is not finished."""
+
+    name: str
+    right: bool | None
+    words: str
+
+    def __repr__(self) -> str:
+        return f"{MARKS[self.right][0]} {self.name}: {self.words}"
+
+    def _repr_html_(self) -> str:
+        mark, colour = MARKS[self.right]
+        style = f"border-left: 4px solid {colour}; padding: 4px 10px; margin: 2px 0"
+        words = html.escape(self.words).replace("\n", "<br>")
+        return (
+            f'<div style="{style}" role="status"><b style="color: {colour}">{mark}</b> '
+            f"<code>{html.escape(self.name)}</code>: {words}</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Call it with the function that answers it; what comes back is a `Verdict`.
+
+    `spec` is the definition, slow and plain; `cases` makes arguments from a generator of random
+    numbers, of shapes that no two mistakes survive. `mistakes` holds, under what to say about it,
+    a function for each likely wrong answer. Where an answer is a thing that does something, `seen`
+    runs it and gives what can be compared. `praise` says what was found to be right.
+    """
+
+    name: str
+    spec: Answer
+    cases: Callable[[torch.Generator], Sequence[tuple[Any, ...]]]
+    mistakes: Mapping[str, Answer]
+    praise: str
+    seen: Callable[..., Any] | None = None
+    gradient: bool = False
+    sizes: Callable[..., Mapping[str, float]] = field(default=lambda *_: {})
+
+    def __repr__(self) -> str:
+        return f"<exercise {self.name}: call it with your function>"
+
+    def __call__(self, answer: Answer, seed: int = 0) -> Verdict:
+        """Try `answer` on random cases, which another `seed` draws anew."""
+        if not callable(answer):
+            words = f"this is {what(answer)}; give the function itself, without calling it."
+            return Verdict(self.name, False, words)
+        name = getattr(answer, "__name__", self.name)
+        cases = self.cases(torch.Generator().manual_seed(seed))
+        try:
+            given = [self._ask(answer, case) for case in cases]
+        except _Unfinished:
+            return Verdict(name, None, "not finished yet. Replace the dots by your own code.")
+        except _Spoilt as error:
+            return Verdict(name, False, str(error))
+        fault = self._fault(given, cases)
+        if fault is None and self.gradient:
+            fault = self._gradient_fault(answer, cases)
+        return Verdict(name, fault is None, fault or self.praise)
+
+    def _ask(self, answer: Answer, case: tuple[Any, ...]) -> Any:
+        arguments = [copy_of(value) for value in case]
+        try:
+            value = self._see(answer, arguments)
+        except NotImplementedError:
+            raise _Unfinished from None
+        except _Unfinished:
+            raise
+        except Exception as error:
+            raise _Spoilt(one_line(error, case)) from error
+        if value is None or value is ...:
+            raise _Unfinished
+        for before, after in zip(case, arguments, strict=True):
+            if isinstance(before, Tensor) and not torch.equal(before, after):
+                raise _Spoilt(
+                    "the answer comes, but what was given is changed on the way: an operation that "
+                    "ends in an underscore, or an assignment to x[...], works in place."
+                )
+        return value
+
+    def _see(self, answer: Answer, arguments: Sequence[Any]) -> Any:
+        return self.seen(answer, *arguments) if self.seen else answer(*arguments)
+
+    def _fault(self, given: Sequence[Any], cases: Sequence[tuple[Any, ...]]) -> str | None:
+        expected = [self._see(self.spec, [copy_of(v) for v in case]) for case in cases]
+        if all(alike(*pair) for pair in zip(given, expected, strict=True)):
+            return None
+        for words, wrong in self.mistakes.items():
+            values = (self._see(wrong, [copy_of(v) for v in case]) for case in cases)
+            if all(alike(*pair) for pair in zip(given, values, strict=True)):
+                return words
+        for value, wanted, case in zip(given, expected, cases, strict=True):
+            if words := wrong_kind(value, wanted, case):
+                return words
+        return self._factor(given, expected, cases) or far_off(given, expected, cases)
+
+    def _factor(self, given: Sequence[Any], expected: Sequence[Any], cases: Sequence[Any]) -> str:
+        """Is every answer the right one times something that can be named?"""
+        factors = [ratio(*pair) for pair in zip(given, expected, strict=True)]
+        if any(math.isnan(factor) for factor in factors):
+            return ""
+        named = [self.sizes(*case) for case in cases]
+        names = list(named[0])
+        for powers in sorted(product((0, 1, -1, 2, -2), repeat=len(names)), key=effort):
+            rests = [
+                factor / math.prod(sizes[n] ** p for n, p in zip(names, powers, strict=True))
+                for factor, sizes in zip(factors, named, strict=True)
+            ]
+            if all(abs(rest / rests[0] - 1) < 0.01 for rest in rests):
+                words = as_product(rests[0], dict(zip(names, powers, strict=True)))
+                return f"the right answer times {words}: only the factor is wrong."
+        return ""
+
+    def _gradient_fault(self, answer: Answer, cases: Sequence[tuple[Any, ...]]) -> str | None:
+        for case in cases:
+            ours, theirs = (self._gradient(function, case) for function in (self.spec, answer))
+            if theirs is None:
+                return (
+                    "the values are right, but no gradient comes through. Something cuts the "
+                    "graph: .detach(), .item(), .data, torch.no_grad or a detour over NumPy."
+                )
+            if not alike(theirs, ours):
+                return "the values are right, but the gradient is not: what is computed without it?"
+        return None
+
+    def _gradient(self, function: Answer, case: tuple[Any, ...]) -> Tensor | None:
+        first = case[0].clone().requires_grad_()
+        value = function(first, *case[1:])
+        if not value.requires_grad:
+            return None
+        weights = torch.linspace(1, 2, value.numel(), dtype=value.dtype).view_as(value)
+        (gradient,) = torch.autograd.grad((value * weights).sum(), first, allow_unused=True)
+        return gradient
+
+
+class _Unfinished(Exception):
+    """Nothing came back."""
+
+
+class _Spoilt(Exception):
+    """No value to compare; says why."""

@@ -1,0 +1,171 @@
+"""Exercises of lesson 1: what a layer sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletutor.lessons.exercise import Exercise
+
+GROWS = {"conv": 2, "relu": 0, "pool": 1}
+
+
+def _one_feature(patch: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Σ kernel · patch + bias over colours, rows and columns; (C, 3, 3) twice → a number."""
+    total = bias.double()
+    for c in range(patch.shape[0]):
+        for u in range(3):
+            for v in range(3):
+                total = total + kernel[c, u, v].double() * patch[c, u, v].double()
+    return total
+
+
+def _patches(random: torch.Generator) -> list[tuple[Any, ...]]:
+    return [
+        (torch.randn(c, 3, 3, generator=random), torch.randn(c, 3, 3, generator=random),
+         torch.randn((), generator=random) + 3)
+        for c in (3, 5, 8)
+    ]  # fmt: skip
+
+
+check_one_feature = Exercise(
+    name="one_feature",
+    spec=_one_feature,
+    cases=_patches,
+    mistakes={
+        "the bias is missing: it is added once, after the sum.": (
+            lambda patch, kernel, bias: (patch * kernel).sum()
+        ),
+        "the bias is added at every pixel; it is added once, after the sum.": (
+            lambda patch, kernel, bias: (patch * kernel + bias).sum()
+        ),
+        "this is the mean of the products; a convolution adds them up.": (
+            lambda patch, kernel, bias: (patch * kernel).mean() + bias
+        ),
+        "the template is turned by half a circle, as in the convolution of mathematics. "
+        "Networks lay it on as it is.": (
+            lambda patch, kernel, bias: (patch * kernel.flip(1, 2)).sum() + bias
+        ),
+        "rows and columns of the template are exchanged.": (
+            lambda patch, kernel, bias: (patch * kernel.mT).sum() + bias
+        ),
+        "a ReLU is in it already; the convolution itself may be negative.": (
+            lambda patch, kernel, bias: ((patch * kernel).sum() + bias).clamp(min=0)
+        ),
+        "only the first colour is counted; add up over all channels.": (
+            lambda patch, kernel, bias: (patch[0] * kernel[0]).sum() + bias
+        ),
+    },
+    praise="right for 3, 5 and 8 channels: products, added up, and the bias once.",
+)
+
+
+def _receptive_field(kinds: Sequence[str]) -> tuple[int, int]:
+    """Side of what a position sees, and distance of neighbours, in pixels, after these layers."""
+    field, stride = 1, 1
+    for kind in kinds:
+        field += GROWS[kind] * stride
+        stride *= 2 if kind == "pool" else 1
+    return field, stride
+
+
+def _walk(grows: dict[str, int], start: int = 1, doubles: str = "pool") -> Any:
+    """A wrong way of going down the layers."""
+
+    def go(kinds: Sequence[str]) -> tuple[int, int]:
+        field, stride = start, 1
+        for kind in kinds:
+            field += grows[kind] * stride
+            stride *= 2 if kind == doubles else 1
+        return field, stride
+
+    return go
+
+
+def _constant_steps(kinds: Sequence[str]) -> tuple[int, int]:
+    return 1 + sum(GROWS[kind] for kind in kinds), 2 ** list(kinds).count("pool")
+
+
+check_receptive_field = Exercise(
+    name="receptive_field",
+    spec=_receptive_field,
+    cases=lambda random: [
+        (["conv", "relu"],),
+        (["conv", "relu", "conv", "relu", "pool"],),
+        (["conv", "relu", "pool", "conv", "relu", "conv", "relu", "pool", "conv"],),
+        (["pool", "pool", "conv"],),
+    ],
+    mistakes={
+        "a pooling adds one step of the stride that was there before it. You have added two, or "
+        "doubled the stride first.": _walk({"conv": 2, "relu": 0, "pool": 2}),
+        "each layer adds the same, wherever it is. Behind a pooling, neighbours are further apart: "
+        "what a layer adds is multiplied with the stride there.": _constant_steps,
+        "a convolution of side 3 adds 2 steps, one on each side, not 3.": _walk(
+            {"conv": 3, "relu": 0, "pool": 1}
+        ),
+        "a pooling, too, widens the field: by one step.": _walk({"conv": 2, "relu": 0, "pool": 0}),
+        "before the first layer a position sees one pixel: start with 1.": _walk(GROWS, start=0),
+        "the stride doubles at a pooling, and only there.": _walk(GROWS, doubles="conv"),
+        "both numbers are right, but in the other order: field first, then stride.": (
+            lambda kinds: _receptive_field(kinds)[::-1]
+        ),
+    },
+    praise="right for four chains of layers: the field grows with the stride.",
+)
+
+
+def _strongest(features: Tensor, count: int) -> Tensor:
+    """The `count` channels of (C, H, W) with the largest mean |activation|, strongest first."""
+    channels, height, width = features.shape
+    strength = []
+    for c in range(channels):
+        total = 0.0
+        for y in range(height):
+            for x in range(width):
+                total += abs(features[c, y, x].item())
+        strength.append(total / (height * width))
+    order = sorted(range(channels), key=lambda c: -strength[c])
+    return torch.tensor(order[:count])
+
+
+def _maps(random: torch.Generator) -> list[tuple[Any, ...]]:
+    """Maps that differ in mean, in mean size and in maximum, in different orders."""
+    cases = []
+    for channels, height, width, count in [(6, 4, 5, 3), (9, 3, 7, 4), (12, 5, 4, 5)]:
+        maps = torch.randn(channels, height, width, generator=random)
+        maps = maps * torch.rand(channels, 1, 1, generator=random).exp()
+        maps[torch.randperm(channels, generator=random)[0]] *= -4
+        maps[torch.randperm(channels, generator=random)[0], 0, 0] = 30.0
+        cases.append((maps - 0.3, count))
+    return cases
+
+
+check_strongest_channels = Exercise(
+    name="strongest_channels",
+    spec=_strongest,
+    cases=_maps,
+    mistakes={
+        "sorted by the mean. Before a ReLU a channel may be strong and negative: take the mean of "
+        "the sizes, .abs().": lambda f, count: f.mean((1, 2)).topk(count).indices,
+        "sorted by the largest number. One bright spot is not a strong channel: take the mean.": (
+            lambda f, count: f.abs().amax((1, 2)).topk(count).indices
+        ),
+        "these are the weakest channels; topk gives the largest.": (
+            lambda f, count: f.abs().mean((1, 2)).topk(count, largest=False).indices
+        ),
+        "these are the strengths; asked for are the channels' numbers, .indices.": (
+            lambda f, count: f.abs().mean((1, 2)).topk(count).values
+        ),
+        "the right channels, but the strongest should come first.": (
+            lambda f, count: f.abs().mean((1, 2)).topk(count).indices.flip(0)
+        ),
+        "the size of the mean, not the mean of the sizes: take .abs() first, so that what is "
+        "below zero does not cancel what is above.": (
+            lambda f, count: f.mean((1, 2)).abs().topk(count).indices
+        ),
+    },
+    praise="right on three random layers, with channels that are strong and negative.",
+)

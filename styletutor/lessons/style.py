@@ -1,0 +1,246 @@
+"""Exercises of lesson 3: the Gram matrix, the style loss, and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletutor.lessons.content import SHAPES, pairs, sizes
+from styletutor.lessons.exercise import Exercise
+
+
+def gram_by_loops(features: Tensor) -> Tensor:
+    """G_ij = Σ over positions of F_i F_j, divided by C·H·W, for each picture: (B, C, C)."""
+    batch, channels, height, width = features.shape
+    grams = []
+    for b in range(batch):
+        for i in range(channels):
+            for j in range(channels):
+                total = features.new_zeros(())
+                for y in range(height):
+                    for x in range(width):
+                        total = total + features[b, i, y, x] * features[b, j, y, x]
+                grams.append(total / (channels * height * width))
+    return torch.stack(grams).view(batch, channels, channels)
+
+
+def rows(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, C, H·W)."""
+    return features.flatten(2)
+
+
+def gram(features: Tensor) -> Tensor:
+    """The same in one line."""
+    return rows(features) @ rows(features).mT / features[0].numel()
+
+
+def _all_in_one(features: Tensor) -> Tensor:
+    flat = features.flatten(0, 1).flatten(1)
+    return flat @ flat.T / features.numel()
+
+
+def _through_batch(features: Tensor) -> Tensor:
+    flat = features.transpose(0, 1).flatten(1)
+    return flat @ flat.T / features.numel()
+
+
+check_gram = Exercise(
+    name="gram",
+    spec=gram_by_loops,
+    cases=lambda random: [(torch.randn(shape, generator=random),) for shape in SHAPES],
+    mistakes={
+        "this mixes the pictures of a batch: all of their channels lie in one matrix. Keep the "
+        "first axis and flatten from the third on.": _all_in_one,
+        "this sums over the pictures of the batch: each should have a matrix of its own.": (
+            _through_batch
+        ),
+        "the transpose of what was expected: Fᵀ F compares positions, F Fᵀ compares channels.": (
+            lambda f: rows(f).mT @ rows(f) / f[0].numel()
+        ),
+        "not divided yet: by C·H·W, so that the matrix does not grow with picture and layer.": (
+            lambda f: rows(f) @ rows(f).mT
+        ),
+        "divided by H·W only: the number of channels is missing.": (
+            lambda f: rows(f) @ rows(f).mT / rows(f).shape[2]
+        ),
+        "divided by C·H·W twice.": lambda f: gram(f) / f[0].numel(),
+        "divided by B·C·H·W: the number of pictures has nothing to do with it.": (
+            lambda f: rows(f) @ rows(f).mT / f.numel()
+        ),
+        "this is the covariance: the means are taken off. A Gram matrix keeps them.": (
+            lambda f: gram(f - f.mean((2, 3), keepdim=True))
+        ),
+        "a reshape has torn the channels apart: .view(C, -1) of a tensor with a batch in front "
+        "takes numbers from the wrong places.": (
+            lambda f: gram(f.transpose(1, 3).reshape(f.shape))
+        ),
+    },
+    praise="the loops and your lines agree on three random shapes, so it is symmetric, positive "
+    "semi-definite and blind to positions; the gradient is right, too.",
+    gradient=True,
+    sizes=sizes,
+)
+
+
+def _shuffle(features: Tensor, order: Tensor) -> Tensor:
+    """Position k of every channel takes what stood at position order[k]."""
+    shuffled = torch.empty_like(features)
+    width = features.shape[3]
+    for k, old in enumerate(order.tolist()):
+        shuffled[:, :, k // width, k % width] = features[:, :, old // width, old % width]
+    return shuffled
+
+
+def _moved(order: Tensor, axis: int) -> Tensor:
+    """The order of one axis only, made from an order of positions."""
+    return order[order < axis]
+
+
+check_shuffle = Exercise(
+    name="shuffle",
+    spec=_shuffle,
+    cases=lambda random: [
+        (torch.randn(shape, generator=random),
+         torch.randperm(shape[2] * shape[3], generator=random))
+        for shape in [(2, 3, 4, 5), (1, 5, 3, 7), (3, 4, 6, 2)]
+    ],
+    mistakes={
+        "every value goes to the place that it should come from: F[..., order] takes, "
+        "out[..., order] = F puts.": (
+            lambda f, order: f.flatten(2)[:, :, order.argsort()].view_as(f)
+        ),
+        "still flat: bring it back to (B, C, H, W).": lambda f, order: f.flatten(2)[:, :, order],
+        "only rows change their places; positions are pairs of a row and a column.": (
+            lambda f, order: f[:, :, _moved(order, f.shape[2])]
+        ),
+        "only columns change their places; positions are pairs of a row and a column.": (
+            lambda f, order: f[:, :, :, _moved(order, f.shape[3])]
+        ),
+        "channels change their places. They have to stay: positions are shuffled.": (
+            lambda f, order: f[:, _moved(order, f.shape[1])]
+        ),
+        "nothing has moved: indexing gives a new tensor and leaves the old one as it was.": (
+            lambda f, order: f
+        ),
+        "each picture's first channel is shuffled, the others stay: every channel needs the same "
+        "order.": lambda f, order: torch.cat(
+            [f[:, :1].flatten(2)[:, :, order].view_as(f[:, :1]), f[:, 1:]], 1
+        ),
+    },
+    praise="every channel is shuffled in the same way, on three random shapes.",
+    sizes=sizes,
+)  # fmt: skip
+
+
+def _grams(random: torch.Generator) -> list[tuple[Any, ...]]:
+    """Features of a picture and of a style of another size, with as many channels."""
+    return [
+        (torch.randn(batch, c, h, w, generator=random).relu(),
+         torch.randn(1, c, h + 2, w + 1, generator=random).relu())
+        for batch, c, h, w in SHAPES
+    ]  # fmt: skip
+
+
+def _style_loss(features: Tensor, style: Tensor) -> Tensor:
+    """E = Σ (G − A)² / (4 N² M²), where A comes from a picture of another size, (B,).
+
+    Each Gram matrix is divided by its own N·M, which makes it ¼ Σ (G/NM − A/NM')².
+    """
+    difference = gram_by_loops(features) - gram_by_loops(style)
+    total = features.new_zeros(len(features))
+    for i in range(features.shape[1]):
+        for j in range(features.shape[1]):
+            total = total + difference[:, i, j] ** 2
+    return total / 4
+
+
+def _unlike(features: Tensor, style: Tensor) -> Tensor:
+    return (gram(features) - gram(style)).square().flatten(1)
+
+
+def _with_one_size(features: Tensor, style: Tensor) -> Tensor:
+    a = rows(style) @ rows(style).mT / features[0].numel()
+    return 0.25 * (gram(features) - a).square().flatten(1).sum(1)
+
+
+def _raw(features: Tensor, style: Tensor) -> Tensor:
+    g, a = (rows(f) @ rows(f).mT for f in (features, style))
+    return 0.25 * (g - a).square().flatten(1).sum(1)
+
+
+check_style_loss = Exercise(
+    name="style_loss",
+    spec=_style_loss,
+    cases=_grams,
+    mistakes={
+        "four times too large: the ¼ of Eq. 4 is missing.": lambda f, s: _unlike(f, s).sum(1),
+        "both matrices are divided by the picture's size. The style picture has a size of its own: "
+        "divide each by its own C·H·W.": _with_one_size,
+        "the matrices are not divided by C·H·W.": _raw,
+        "this mixes the pictures of the batch; keep the first axis.": (
+            lambda f, s: 0.25 * _unlike(f, s).sum()
+        ),
+        "this is a quarter of the mean; Eq. 4 is a sum over all pairs of channels.": (
+            lambda f, s: 0.25 * _unlike(f, s).mean(1)
+        ),
+        "this is the mean; Eq. 4 is a quarter of the sum over all pairs of channels.": (
+            lambda f, s: _unlike(f, s).mean(1)
+        ),
+        "the differences are not squared.": (
+            lambda f, s: 0.25 * (gram(f) - gram(s)).abs().flatten(1).sum(1)
+        ),
+        "the result is divided by N²M², but so were the Gram matrices: once is enough.": (
+            lambda f, s: 0.25 * _unlike(f, s).sum(1) / f[0].numel() ** 2
+        ),
+    },
+    praise="right on three random shapes with a style of another size, and so is the gradient.",
+    gradient=True,
+    sizes=sizes,
+)
+
+
+def _same_size(random: torch.Generator) -> list[tuple[Any, ...]]:
+    return [(f, gram(s)) for f, s in pairs(random)]
+
+
+def _style_gradient(features: Tensor, target: Tensor) -> Tensor:
+    """Eq. 6 in our units: ∂E/∂F = (G − A) F / (N·M) where G is divided by N·M, by loops."""
+    _, channels, height, width = features.shape
+    difference = gram_by_loops(features) - target
+    gradient = torch.zeros_like(features)
+    for i in range(channels):
+        for j in range(channels):
+            gradient[:, i] += difference[:, i, j, None, None] * features[:, j]
+    return gradient / (channels * height * width)
+
+
+def _product(features: Tensor, target: Tensor) -> Tensor:
+    return ((gram(features) - target) @ rows(features)).view_as(features)
+
+
+check_style_gradient = Exercise(
+    name="style_gradient",
+    spec=_style_gradient,
+    cases=_same_size,
+    mistakes={
+        "the sign is the other way round: G − A, not A − G.": (
+            lambda f, a: -_product(f, a) / f[0].numel()
+        ),
+        "the ¼ does not stay: a square gives 2, and each F stands in G twice.": (
+            lambda f, a: 0.25 * _product(f, a) / f[0].numel()
+        ),
+        "half of it: each F stands in G twice, once for its row and once for its column.": (
+            lambda f, a: 0.5 * _product(f, a) / f[0].numel()
+        ),
+        "a factor is missing: G itself was divided by C·H·W, and so its derivative is.": _product,
+        "still flat, (B, C, H·W); the gradient has the shape of the features.": (
+            lambda f, a: _product(f, a).flatten(2) / f[0].numel()
+        ),
+        "this is Fᵀ (G − A) with positions before channels; transpose it, and bring it back to "
+        "(B, C, H, W).": lambda f, a: _product(f, a).flatten(2).mT / f[0].numel(),
+    },
+    praise="right on three random shapes: what autograd would give, in one product.",
+    sizes=sizes,
+)

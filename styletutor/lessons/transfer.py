@@ -1,0 +1,173 @@
+"""Exercises of lesson 4: one loss out of many, the closure, and a mixture of styles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletutor.lessons.exercise import Exercise
+
+
+def _total_loss(content: Tensor, styles: Tensor, alpha: float, beta: float) -> Tensor:
+    """Eq. 7: α L_content + β Σ E_l / L, for content (B,) and styles (L, B) → (B,)."""
+    total = alpha * content
+    for loss in styles:
+        total = total + beta * loss / len(styles)
+    return total
+
+
+check_total_loss = Exercise(
+    name="total_loss",
+    spec=_total_loss,
+    cases=lambda random: [
+        (torch.rand(b, generator=random), torch.rand(layers, b, generator=random), alpha, beta)
+        for b, layers, alpha, beta in [(2, 5, 1.0, 80.0), (3, 2, 0.5, 7.0), (5, 3, 2.0, 0.1)]
+    ],
+    mistakes={
+        "the style losses are added, not averaged: with more layers β would mean something else.": (
+            lambda c, s, alpha, beta: alpha * c + beta * s.sum(0)
+        ),
+        "α and β are exchanged: α belongs to the content.": (
+            lambda c, s, alpha, beta: beta * c + alpha * s.mean(0)
+        ),
+        "β is applied to everything; it belongs to the style only.": (
+            lambda c, s, alpha, beta: beta * (alpha * c + s.mean(0))
+        ),
+        "the average also goes over the pictures of the batch; take it over the layers, axis 0.": (
+            lambda c, s, alpha, beta: alpha * c + beta * s.mean()
+        ),
+        "the average is taken over the pictures instead of the layers.": (
+            lambda c, s, alpha, beta: (alpha * c).mean() + beta * s.mean(1)
+        ),
+        "the content is missing its α.": lambda c, s, alpha, beta: c + beta * s.mean(0),
+        "the style is missing its β.": lambda c, s, alpha, beta: alpha * c + s.mean(0),
+        "α and β are made to sum to one. Only their ratio matters for the minimum, but here the "
+        "loss itself is asked for.": (
+            lambda c, s, alpha, beta: (alpha * c + beta * s.mean(0)) / (alpha + beta)
+        ),
+    },
+    praise="right for three sets of layers and weights, one number for each picture.",
+    gradient=True,
+)
+
+
+def closure(x: Tensor, optimiser: torch.optim.Optimizer, loss: Callable[[Tensor], Tensor]) -> Any:
+    """What `torch.optim.LBFGS` calls: clear, compute, go backward, return the loss."""
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = loss(x)
+        value.backward()
+        return value
+
+    return closure
+
+
+def _run_closure(make: Callable[..., Any], start: Tensor) -> tuple[Any, ...] | None:
+    """What two calls do: returned losses, gradient, and whether x stays where it was."""
+    x = start.clone().requires_grad_()
+    optimiser = torch.optim.SGD([x], lr=0.1)
+    target = torch.linspace(-0.5, 1.5, x.numel()).view_as(x)
+    function = make(x, optimiser, lambda image: (image - target).square().sum())
+    if function is None:
+        return None
+    if not callable(function):
+        raise TypeError("what comes back should be the closure itself: return closure, without ()")
+    values = [function(), function()]
+    gradient = torch.zeros_like(x) if x.grad is None else x.grad
+    said = [torch.full((), torch.nan) if v is None else torch.as_tensor(v).detach() for v in values]
+    return torch.cat([torch.stack(said).nan_to_num(-1.0), gradient.flatten(), x.detach().flatten()])
+
+
+def _faulty(clear: bool = True, back: bool = True, returns: bool = True, cut: bool = False,
+            step: bool = False, number: bool = False) -> Any:  # fmt: skip
+    def make(x: Tensor, optimiser: Any, loss: Any) -> Any:
+        def closure() -> Any:
+            if cut:
+                with torch.no_grad():
+                    x.clamp_(0, 1)
+            if clear:
+                optimiser.zero_grad()
+            value = loss(x)
+            if back:
+                value.backward()
+            if step:
+                optimiser.step()
+            return value if returns else None
+
+        return closure
+
+    return make
+
+
+check_closure = Exercise(
+    name="closure",
+    spec=closure,
+    seen=_run_closure,
+    cases=lambda random: [
+        (torch.randn(1, 3, h, w, generator=random),) for h, w in [(2, 3), (4, 2), (3, 3)]
+    ],
+    mistakes={
+        "gradients pile up: PyTorch adds each one to the last. Begin with optimiser.zero_grad().": (
+            _faulty(clear=False)
+        ),
+        "there is no gradient: the loss is computed, but nothing calls .backward().": (
+            _faulty(back=False)
+        ),
+        "it returns nothing, so that L-BFGS cannot see how good the place is: return the loss.": (
+            _faulty(returns=False)
+        ),
+        "it cuts the picture inside the closure. L-BFGS then learns from a gradient at another "
+        "place than the one it went to: leave x as it is.": _faulty(cut=True),
+        "it takes the step itself. The optimiser calls the closure, not the other way round.": (
+            _faulty(step=True)
+        ),
+        "neither .backward() nor a return of the loss.": _faulty(back=False, returns=False),
+        "gradients pile up, and nothing is returned: begin with optimiser.zero_grad() and end with "
+        "the loss.": _faulty(clear=False, returns=False),
+    },
+    praise="called twice it gives the same loss and gradient, and leaves the picture alone.",
+)
+
+
+def _blend(grams: Tensor, shares: Tensor) -> Tensor:
+    """A = Σ b_n A_n of (S, C, C) with shares (S,), brought to a sum of one, → (C, C)."""
+    total = torch.zeros_like(grams[0])
+    for gram, share in zip(grams, shares, strict=True):
+        total = total + gram * share / shares.sum()
+    return total
+
+
+def _weighted(grams: Tensor, shares: Tensor) -> Tensor:
+    return (grams * shares[:, None, None]).sum(0)
+
+
+check_blend = Exercise(
+    name="blend",
+    spec=_blend,
+    cases=lambda random: [
+        (torch.rand(n, c, c, generator=random), 3 * torch.rand(n, generator=random) + 0.2)
+        for n, c in [(2, 3), (3, 4), (4, 2)]
+    ],
+    mistakes={
+        "the shares have to sum to one: divide by their sum, or twice two styles are four.": (
+            _weighted
+        ),
+        "this is the plain mean: the shares are not used.": lambda g, b: g.mean(0),
+        "weighted, but divided by the number of styles; divide by the sum of the shares.": (
+            lambda g, b: _weighted(g, b) / len(g)
+        ),
+        "these are the weighted matrices, not yet added up.": (
+            lambda g, b: g * (b / b.sum())[:, None, None]
+        ),
+        "a softmax changes the shares: 2 to 1 would become 2.7 to 1.": (
+            lambda g, b: _weighted(g, b.softmax(0))
+        ),
+        "this is the style with the largest share alone.": lambda g, b: g[b.argmax()],
+        "the shares are squared.": lambda g, b: _weighted(g, (b / b.sum()) ** 2),
+    },
+    praise="right for two, three and four styles, whatever the shares sum to.",
+)
