@@ -2,6 +2,7 @@
 
 >>> from styletutor import lessons
 >>> lessons.check_gram(my_gram)
+>>> lessons.quiz("style_reconstruction")
 """
 
 from styletutor.lessons.content import (
@@ -16,6 +17,8 @@ from styletutor.lessons.inside import (
     check_receptive_field,
     check_strongest_channels,
 )
+from styletutor.lessons.quiz import Quiz, quiz
+from styletutor.lessons.start import check_mirror
 from styletutor.lessons.style import (
     check_gram,
     check_shuffle,
@@ -26,6 +29,7 @@ from styletutor.lessons.transfer import check_blend, check_closure, check_total_
 
 __all__ = [
     "Exercise",
+    "Quiz",
     "Verdict",
     "check_blend",
     "check_closure",
@@ -33,6 +37,7 @@ __all__ = [
     "check_content_loss",
     "check_descend",
     "check_gram",
+    "check_mirror",
     "check_one_feature",
     "check_receptive_field",
     "check_shuffle",
@@ -41,6 +46,7 @@ __all__ = [
     "check_style_loss",
     "check_total_loss",
     "check_total_variation",
+    "quiz",
 ]
 
 exercises = {name: globals()[name] for name in __all__ if name.startswith("check_")}
