@@ -49,7 +49,10 @@ def wrong_kind(value: Any, wanted: Any, case: Sequence[Any]) -> str:
 
 def ratio(value: Any, wanted: Any) -> float:
     """The number that all of `wanted` is multiplied with to give `value`, or NaN."""
-    value, wanted = (torch.as_tensor(v).detach().double().flatten() for v in (value, wanted))
+    try:
+        value, wanted = (torch.as_tensor(v).detach().double().flatten() for v in (value, wanted))
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
     if value.shape != wanted.shape or not wanted.abs().max() > 0:
         return math.nan
     ratio = float(value @ wanted / (wanted @ wanted))
@@ -115,4 +118,4 @@ def one_line(error: Exception, case: Sequence[Any]) -> str:
     ]
     line = f' in "{frames[-1].line}"' if frames and frames[-1].line else ""
     said = (str(error).splitlines() or [""])[0]
-    return f"for {_shapes(case)} it stopped with {type(error).__name__}{line}: {said}"
+    return f"it stopped with {type(error).__name__} for {_shapes(case)}{line}: {said}"

@@ -1,0 +1,690 @@
+"""The checks of the exercises: right answers pass, stubs do not, and wrong ones are understood.
+
+The wrong answers below are written as students write them, not as the checks know them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+import torch.nn.functional as F
+
+import styletutor as st
+from styletutor import lessons
+from styletutor.lessons.quiz import load_quizzes
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def seen(answer: Callable[..., Any], of: str) -> str:
+    verdict = getattr(lessons, of)(answer)
+    assert verdict.right is False
+    return verdict.words
+
+
+# --- lesson 0
+
+
+def rows_upside_down(images):
+    return torch.flip(images, dims=[2])
+
+
+def bgr(images):
+    return images[:, [2, 1, 0]]
+
+
+def half_circle(images):
+    return images.rot90(2, (2, 3))
+
+
+def forgot_to_keep(images):
+    images.flip(3)
+    return images
+
+
+def turned(images):
+    return images.transpose(2, 3)
+
+
+# --- lesson 1
+
+
+def no_bias(patch, kernel, bias):
+    total = 0
+    for c in range(len(patch)):
+        total = total + torch.sum(patch[c] * kernel[c])
+    return total
+
+
+def bias_everywhere(patch, kernel, bias):
+    total = 0.0
+    for p, k in zip(patch.flatten(), kernel.flatten(), strict=True):
+        total = total + p * k + bias
+    return total
+
+
+def averaged(patch, kernel, bias):
+    return torch.mean(patch * kernel) + bias
+
+
+def mathematicians(patch, kernel, bias):
+    return (patch * torch.rot90(kernel, 2, (1, 2))).sum() + bias
+
+
+def transposed_kernel(patch, kernel, bias):
+    return F.conv2d(patch[None], kernel.transpose(1, 2)[None]).squeeze() + bias
+
+
+def with_relu(patch, kernel, bias):
+    return torch.relu((patch * kernel).sum() + bias - 4) * 0 + torch.relu(
+        (patch * kernel).sum() + bias
+    )
+
+
+def no_stride(kinds):
+    field = 1 + 2 * kinds.count("conv") + kinds.count("pool")
+    return field, 2 ** kinds.count("pool")
+
+
+def pool_forgotten(kinds):
+    field, stride = 1, 1
+    for kind in kinds:
+        if kind == "conv":
+            field += 2 * stride
+        if kind == "pool":
+            stride *= 2
+    return field, stride
+
+
+def adds_three(kinds):
+    field, stride = 1, 1
+    for kind in kinds:
+        if kind == "conv":
+            field = field + 3 * stride
+        elif kind == "pool":
+            field, stride = field + stride, stride * 2
+    return field, stride
+
+
+def doubles_first(kinds):
+    field, stride = 1, 1
+    for kind in kinds:
+        if kind == "pool":
+            stride = stride * 2
+            field = field + stride
+        elif kind == "conv":
+            field = field + 2 * stride
+    return field, stride
+
+
+def starts_at_zero(kinds):
+    field, stride = 0, 1
+    for kind in kinds:
+        field += stride * (2 if kind == "conv" else 1 if kind == "pool" else 0)
+        stride *= 1 + (kind == "pool")
+    return field, stride
+
+
+def mean_only(features, count):
+    strength = features.flatten(1).mean(1)
+    return strength.argsort(descending=True)[:count]
+
+
+def brightest(features, count):
+    return features.abs().flatten(1).max(1).values.argsort(descending=True)[:count]
+
+
+def weakest(features, count):
+    return features.abs().mean((1, 2)).argsort()[:count]
+
+
+def strengths(features, count):
+    values, _ = torch.sort(features.abs().mean((1, 2)), descending=True)
+    return values[:count]
+
+
+def backwards(features, count):
+    return features.abs().mean((1, 2)).argsort()[-count:]
+
+
+def size_of_mean(features, count):
+    return torch.topk(torch.abs(torch.mean(features, dim=(1, 2))), count)[1]
+
+
+# --- lesson 2
+
+
+def no_half(f, p):
+    return torch.sum((f - p) ** 2, dim=(1, 2, 3))
+
+
+def one_number(f, p):
+    return 0.5 * ((f - p) ** 2).sum()
+
+
+def mse(f, p):
+    return torch.stack([F.mse_loss(a, b) for a, b in zip(f, p, strict=True)])
+
+
+def mse_of_all(f, p):
+    return F.mse_loss(f, p)
+
+
+def absolute(f, p):
+    return 0.5 * torch.abs(f - p).sum(dim=(1, 2, 3))
+
+
+def length(f, p):
+    return torch.linalg.vector_norm(f - p, dim=(1, 2, 3))
+
+
+def detached(f, p):
+    return 0.5 * (f.detach() - p).square().flatten(1).sum(1)
+
+
+def relu_no_mask(z, p):
+    return torch.relu(z) - p
+
+
+def no_relu(z, p):
+    return z - p
+
+
+def uphill_gradient(z, p):
+    return torch.where(z > 0, p - z, torch.zeros_like(z))
+
+
+def doubled(z, p):
+    return torch.where(z > 0, 2 * (z - p), torch.zeros_like(z))
+
+
+def masked_by_p(z, p):
+    out = z.relu() - p
+    return torch.where(p > 0, out, torch.zeros_like(out))
+
+
+def ascent(image, gradient, rate):
+    return torch.clamp(image + gradient * rate, 0, 1)
+
+
+def no_cut(image, gradient, rate):
+    return image - gradient * rate
+
+
+def no_rate(image, gradient, rate):
+    return torch.clamp(image - gradient, 0, 1)
+
+
+def cuts_the_gradient(image, gradient, rate):
+    return image - rate * torch.clamp(gradient, 0.0, 1.0)
+
+
+def in_place(image, gradient, rate):
+    image -= rate * gradient
+    return image.clamp_(0, 1)
+
+
+def only_rows(images):
+    return ((images[:, :, :, 1:] - images[:, :, :, :-1]) ** 2).mean((1, 2, 3))
+
+
+def tv_absolute(images):
+    down = (images[:, :, 1:] - images[:, :, :-1]).abs()
+    across = (images[..., 1:] - images[..., :-1]).abs()
+    return down.mean((1, 2, 3)) + across.mean((1, 2, 3))
+
+
+def tv_sum(images):
+    return images.diff(dim=2).pow(2).sum((1, 2, 3)) + images.diff(dim=3).pow(2).sum((1, 2, 3))
+
+
+def tv_one_number(images):
+    return images.diff(dim=2).pow(2).mean() + images.diff(dim=3).pow(2).mean()
+
+
+def tv_rolls(images):
+    down, across = torch.roll(images, -1, 2) - images, torch.roll(images, -1, 3) - images
+    return (down**2).mean((1, 2, 3)) + (across**2).mean((1, 2, 3))
+
+
+# --- lesson 3
+
+
+def one_matrix(features):
+    b, c, h, w = features.shape
+    flat = features.view(b * c, h * w)
+    return torch.mm(flat, flat.t()) / (b * c * h * w)
+
+
+def positions_by_positions(features):
+    flat = features.flatten(2)
+    return flat.transpose(1, 2) @ flat / features[0].numel()
+
+
+def undivided(features):
+    return torch.einsum("bihw,bjhw->bij", features, features)
+
+
+def by_positions(features):
+    return torch.einsum("bihw,bjhw->bij", features, features) / features[0, 0].numel()
+
+
+def twice(features):
+    n = features.shape[1] * features.shape[2] * features.shape[3]
+    return torch.einsum("bihw,bjhw->bij", features / n, features / n) * 1.0
+
+
+def covariance(features):
+    flat = features.flatten(2)
+    flat = flat - flat.mean(2, keepdim=True)
+    return torch.bmm(flat, flat.mT) / features[0].numel()
+
+
+def by_height_only(features):
+    return torch.einsum("bihw,bjhw->bij", features, features) / features.shape[2]
+
+
+def puts(features, order):
+    flat = features.flatten(2)
+    out = torch.empty_like(flat)
+    out[:, :, order] = flat
+    return out.view_as(features)
+
+
+def stays_flat(features, order):
+    return features.flatten(2)[..., order]
+
+
+def not_assigned(features, order):
+    features.flatten(2)[:, :, order]
+    return features
+
+
+def first_channel(features, order):
+    out = features.clone()
+    out[:, 0] = out[:, 0].flatten(1)[:, order].view_as(out[:, 0])
+    return out
+
+
+def batch_only(features, order):
+    return features[:, order[order < features.shape[1]]]
+
+
+def four_times(features, style):
+    return (st.gram_matrix(features) - st.gram_matrix(style)).pow(2).sum((1, 2))
+
+
+def one_size(features, style):
+    n, m = features.shape[1], features.shape[2] * features.shape[3]
+    g, a = st.gram_matrix(features, "none"), st.gram_matrix(style, "none")
+    return (g - a).pow(2).sum((1, 2)) / (4 * n**2 * m**2)
+
+
+def raw_matrices(features, style):
+    g, a = st.gram_matrix(features, "none"), st.gram_matrix(style, "none")
+    return (g - a).pow(2).sum((1, 2)) / 4
+
+
+def summed_batch(features, style):
+    return (st.gram_matrix(features) - st.gram_matrix(style)).pow(2).sum() / 4
+
+
+def mse_of_grams(features, style):
+    return (st.gram_matrix(features) - st.gram_matrix(style)).pow(2).mean((1, 2))
+
+
+def divided_again(features, style):
+    n, m = features.shape[1], features.shape[2] * features.shape[3]
+    return (st.gram_matrix(features) - st.gram_matrix(style)).pow(2).sum((1, 2)) / (4 * n**2 * m**2)
+
+
+def wrong_sign(features, a):
+    step = (a - st.gram_matrix(features)) @ features.flatten(2)
+    return step.view_as(features) / features[0].numel()
+
+
+def keeps_quarter(features, a):
+    step = (st.gram_matrix(features) - a) @ features.flatten(2)
+    return step.view_as(features) / features[0].numel() / 4
+
+
+def not_divided(features, a):
+    return ((st.gram_matrix(features) - a) @ features.flatten(2)).view_as(features)
+
+
+def flat_gradient(features, a):
+    return (st.gram_matrix(features) - a) @ features.flatten(2) / features[0].numel()
+
+
+def positions_first(features, a):
+    return features.flatten(2).mT @ (st.gram_matrix(features) - a) / features[0].numel()
+
+
+# --- lesson 4
+
+
+def adds_layers(content, styles, alpha, beta):
+    total = alpha * content
+    for loss in styles:
+        total = total + beta * loss
+    return total
+
+
+def exchanged(content, styles, alpha, beta):
+    return beta * content + alpha * styles.mean(dim=0)
+
+
+def beta_on_all(content, styles, alpha, beta):
+    return (alpha * content + styles.mean(dim=0)) * beta
+
+
+def mean_of_all(content, styles, alpha, beta):
+    return alpha * content + beta * torch.mean(styles)
+
+
+def without_alpha(content, styles, alpha, beta):
+    return content + sum(beta * loss for loss in styles) / len(styles)
+
+
+def piles_up(x, optimiser, loss):
+    def closure():
+        value = loss(x)
+        value.backward()
+        return value
+
+    return closure
+
+
+def never_back(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        return loss(x)
+
+    return closure
+
+
+def returns_nothing(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        loss(x).backward()
+
+    return closure
+
+
+def clamps(x, optimiser, loss):
+    def closure():
+        x.data.clamp_(0, 1)
+        optimiser.zero_grad()
+        value = loss(x)
+        value.backward()
+        return value
+
+    return closure
+
+
+def steps_itself(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        value = loss(x)
+        value.backward()
+        optimiser.step()
+        return value
+
+    return closure
+
+
+def called(x, optimiser, loss):
+    return loss(x)
+
+
+def not_normalised(grams, shares):
+    return torch.einsum("s,sij->ij", shares, grams)
+
+
+def plain_mean(grams, shares):
+    return sum(grams) / len(grams)
+
+
+def by_count(grams, shares):
+    return torch.einsum("s,sij->ij", shares, grams) / len(shares)
+
+
+def still_apart(grams, shares):
+    return grams * (shares / shares.sum()).view(-1, 1, 1)
+
+
+def softmax(grams, shares):
+    return torch.einsum("s,sij->ij", torch.softmax(shares, 0), grams)
+
+
+PLANTED = [
+    ("check_mirror", rows_upside_down, "top and bottom"),
+    ("check_mirror", bgr, "red and blue"),
+    ("check_mirror", half_circle, "half a circle"),
+    ("check_mirror", forgot_to_keep, "nothing has changed"),
+    ("check_mirror", turned, "rows and columns"),
+    ("check_one_feature", no_bias, "the bias is missing"),
+    ("check_one_feature", bias_everywhere, "added at every pixel"),
+    ("check_one_feature", averaged, "the mean of the products"),
+    ("check_one_feature", mathematicians, "half a circle"),
+    ("check_one_feature", transposed_kernel, "rows and columns of the template"),
+    ("check_receptive_field", no_stride, "each layer adds the same"),
+    ("check_receptive_field", pool_forgotten, "a pooling, too, widens"),
+    ("check_receptive_field", adds_three, "not 3"),
+    ("check_receptive_field", doubles_first, "doubled the stride first"),
+    ("check_receptive_field", starts_at_zero, "start with 1"),
+    ("check_strongest_channels", mean_only, "mean of the sizes"),
+    ("check_strongest_channels", brightest, "One bright spot"),
+    ("check_strongest_channels", weakest, "the weakest"),
+    ("check_strongest_channels", strengths, "these are the strengths"),
+    ("check_strongest_channels", backwards, "strongest should come first"),
+    ("check_strongest_channels", size_of_mean, "the size of the mean"),
+    ("check_content_loss", no_half, "the ½ of Eq. 1 is missing"),
+    ("check_content_loss", one_number, "mixes the pictures of the batch"),
+    ("check_content_loss", mse, "this is the mean. Eq. 1 is half of a sum"),
+    ("check_content_loss", mse_of_all, "over the pictures of the batch, too"),
+    ("check_content_loss", absolute, "Eq. 1 squares them"),
+    ("check_content_loss", length, "leave out the root"),
+    ("check_content_loss", detached, "no gradient comes through"),
+    ("check_content_gradient", relu_no_mask, "there the gradient is 0, whatever P is"),
+    ("check_content_gradient", no_relu, "forgets the ReLU altogether"),
+    ("check_content_gradient", uphill_gradient, "the sign is the other way round"),
+    ("check_content_gradient", doubled, "twice too large"),
+    ("check_content_gradient", masked_by_p, "the mask is made of P"),
+    ("check_descend", ascent, "uphill"),
+    ("check_descend", no_cut, "no picture: cut it"),
+    ("check_descend", no_rate, "the rate is missing"),
+    ("check_descend", cuts_the_gradient, "the gradient is cut"),
+    ("check_descend", in_place, "changed on the way"),
+    ("check_total_variation", only_rows, "those in a column count as well"),
+    ("check_total_variation", tv_absolute, "here they are squared"),
+    ("check_total_variation", tv_sum, "grow with the picture"),
+    ("check_total_variation", tv_one_number, "mixes the pictures"),
+    ("check_total_variation", tv_rolls, "what roll does"),
+    ("check_gram", one_matrix, "mixes the pictures of a batch"),
+    ("check_gram", positions_by_positions, "the transpose of what was expected"),
+    ("check_gram", undivided, "not divided yet"),
+    ("check_gram", by_positions, "the number of channels is missing"),
+    ("check_gram", twice, "divided by C·H·W twice"),
+    ("check_gram", covariance, "this is the covariance"),
+    ("check_gram", by_height_only, "the right answer times C·W"),
+    ("check_shuffle", puts, "puts"),
+    ("check_shuffle", stays_flat, "still flat"),
+    ("check_shuffle", not_assigned, "nothing has moved"),
+    ("check_shuffle", first_channel, "every channel needs the same order"),
+    ("check_shuffle", batch_only, "channels change their places"),
+    ("check_style_loss", four_times, "the ¼ of Eq. 4 is missing"),
+    ("check_style_loss", one_size, "a size of its own"),
+    ("check_style_loss", raw_matrices, "not divided by C·H·W"),
+    ("check_style_loss", summed_batch, "mixes the pictures"),
+    ("check_style_loss", mse_of_grams, "this is the mean"),
+    ("check_style_loss", divided_again, "once is enough"),
+    ("check_style_gradient", wrong_sign, "G − A, not A − G"),
+    ("check_style_gradient", keeps_quarter, "the ¼ does not stay"),
+    ("check_style_gradient", not_divided, "a factor is missing"),
+    ("check_style_gradient", flat_gradient, "still flat"),
+    ("check_style_gradient", positions_first, "positions before channels"),
+    ("check_total_loss", adds_layers, "added, not averaged"),
+    ("check_total_loss", exchanged, "α and β are exchanged"),
+    ("check_total_loss", beta_on_all, "β is applied to everything"),
+    ("check_total_loss", mean_of_all, "also goes over the pictures"),
+    ("check_total_loss", without_alpha, "missing its α"),
+    ("check_closure", piles_up, "gradients pile up"),
+    ("check_closure", never_back, "nothing calls .backward()"),
+    ("check_closure", returns_nothing, "return the loss"),
+    ("check_closure", clamps, "cuts the picture inside"),
+    ("check_closure", steps_itself, "takes the step itself"),
+    ("check_closure", called, "return closure, without ()"),
+    ("check_blend", not_normalised, "have to sum to one"),
+    ("check_blend", plain_mean, "the shares are not used"),
+    ("check_blend", by_count, "divide by the sum of the shares"),
+    ("check_blend", still_apart, "not yet added up"),
+    ("check_blend", softmax, "a softmax changes the shares"),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "words"), PLANTED, ids=lambda v: getattr(v, "__name__", "")
+)
+def test_a_wrong_answer_is_understood(check: str, answer: Callable[..., Any], words: str) -> None:
+    assert words in seen(answer, check)
+
+
+def test_four_wrong_answers_for_every_exercise() -> None:
+    counts = {name: sum(check == name for check, _, _ in PLANTED) for name in lessons.exercises}
+    elsewhere = ("museum", "beyond")
+    ours = {n: c for n, c in counts.items() if not _module(n).endswith(elsewhere)}
+    assert len(ours) >= 12 and min(ours.values()) >= 4, ours
+
+
+def _module(name: str) -> str:
+    return lessons.exercises[name].spec.__module__
+
+
+@pytest.mark.parametrize("name", lessons.exercises)
+def test_the_definition_is_right_and_no_mistake_is(name: str) -> None:
+    """No diagnosis hides another: every mistake that a check knows gets its own words."""
+    exercise = lessons.exercises[name]
+    for seed in (0, 1):
+        assert exercise(exercise.spec, seed).right is True
+        for words, wrong in exercise.mistakes.items():
+            verdict = exercise(wrong, seed)
+            assert verdict.right is False and verdict.words == words
+
+
+def functions_of(notebook: Path, extra: str = "") -> dict[str, Any]:
+    """What the cells that call a check say, by the name of the check."""
+    verdicts: dict[str, Any] = {}
+    space: dict[str, Any] = {"st": st, "torch": torch, "lessons": lessons}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "code" and "lessons.check_" in cell.source:
+            *body, call = cell.source.strip().splitlines()
+            exec("\n".join(body), space)
+            verdicts[call.split("(")[0].removeprefix("lessons.")] = eval(call, space)
+    return verdicts
+
+
+def test_every_solution_passes_and_no_stub_does() -> None:
+    solved: dict[str, Any] = {}
+    for path in sorted((NOTEBOOKS / "solutions").glob("*.ipynb")):
+        right = functions_of(path)
+        asked = functions_of(NOTEBOOKS / path.name)
+        assert set(right) == set(asked), f"{path.stem}: a solution for every exercise, no other"
+        assert not [verdict for verdict in right.values() if verdict.right is not True]
+        assert not [verdict for verdict in asked.values() if verdict.right is True]
+        solved |= right
+    assert set(solved) == set(lessons.exercises)
+
+
+def test_an_unfinished_exercise_says_so() -> None:
+    def dots(features):
+        """To do."""
+        ...
+
+    def raises(features):
+        raise NotImplementedError
+
+    for stub in (dots, raises):
+        verdict = lessons.check_gram(stub)
+        assert verdict.right is None and "not finished yet" in repr(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (3, "give the function itself"),
+        (torch.zeros(2, 3), "a tensor of shape (2, 3)"),
+        (lambda features: "a matrix", "a tensor of shape (2, 3, 3) was expected, not a matrix"),
+        (lambda features: 0.5, "was expected, not 0.5 (float)"),
+        (lambda features: features.sum(), "the shape should be (2, 3, 3), yours is ()"),
+        (lambda features: features.mean((2, 3))[:, None] / 0, "yours is (2, 1, 3)"),
+        (lambda features: torch.zeros(features.shape[0], 3, 3) / 0, "NaN"),
+        (lambda features: features @ features, "stopped with RuntimeError"),
+        (lambda features, scale: features, "stopped with TypeError"),
+        (lambda features: st.gram_matrix(features) + 1, "should be"),
+        (lambda features: st.gram_matrix(features) * 3, "times 3:"),
+        (
+            lambda features: st.gram_matrix(features).numpy(),
+            "where a gradient is wanted it stopped",
+        ),
+        (lambda features: {"gram": st.gram_matrix(features)}, "was expected, not"),
+    ],
+)
+def test_anything_at_all_gets_an_answer(answer: Any, words: str) -> None:
+    verdict = lessons.check_gram(answer)
+    assert words in verdict.words and verdict.right is False
+    assert len(verdict.words) < 400
+
+
+def test_other_random_numbers_with_another_seed() -> None:
+    """Right by luck is not right: an answer that knows the numbers fails with others."""
+    known = [
+        st.gram_matrix(case[0])
+        for case in lessons.check_gram.cases(torch.Generator().manual_seed(0))
+    ]
+    by_heart = {tuple(gram.shape): gram for gram in known}
+
+    def parrot(features):
+        return (
+            by_heart[features.shape[0], features.shape[1], features.shape[1]] + 0 * features.sum()
+        )
+
+    assert lessons.check_gram(parrot, seed=1).right is False
+
+
+def test_values_without_gradient_are_not_enough() -> None:
+    words = seen(lambda f: torch.from_numpy(st.gram_matrix(f.detach()).numpy()), "check_gram")
+    assert "no gradient comes through" in words
+    halved = seen(lambda f: 0.5 * (st.gram_matrix(f) + st.gram_matrix(f.detach())), "check_gram")
+    assert "the gradient is not" in halved
+
+
+def test_a_verdict_is_safe_to_show() -> None:
+    def bad(features):
+        raise ValueError("<script>alert(1)</script>")
+
+    shown = lessons.check_gram(bad)._repr_html_()
+    assert "<script>" not in shown and "&lt;script&gt;" in shown and 'role="status"' in shown
+
+
+def test_quizzes_explain_every_answer() -> None:
+    for name, questions in load_quizzes().items():
+        quiz = lessons.quiz(name)
+        assert len(questions) >= 3 and quiz.right == 0
+        for question, choice, note in zip(questions, quiz.choices, quiz.notes, strict=True):
+            assert question.right in question.answers and len(question.answers) >= 3
+            for answer, explanation in question.answers.items():
+                choice.value = answer
+                start = "✓ Right." if answer == question.right else "✗ Not quite."
+                assert note.text == f"{start} {explanation}"
+            choice.value = question.right
+        assert quiz.right == len(questions)
+        assert questions[0].ask in repr(quiz)
+
+
+def test_an_unknown_quiz_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no quiz 'vgg'; choose one of inside_vgg"):
+        lessons.quiz("vgg")
