@@ -5,8 +5,9 @@ export GOMP_SPINCOUNT ?= 1000
 BIN := .venv/bin
 LAB := .venv/lab-installed
 DEV := .venv/dev-installed
+SITE := .venv/site-installed
 
-.PHONY: lab studio test lint notebooks bench pocket pocket-report clean
+.PHONY: lab studio test lint notebooks site slides bench pocket pocket-report clean
 
 lab: $(LAB) ## open JupyterLab on the course; options in ARGS, as ARGS="--no-browser --port 8899"
 	$(BIN)/styletutor lab $(ARGS)
@@ -21,11 +22,15 @@ lint: $(DEV) ## format and lint, notebooks included, without changing anything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-notebooks: $(DEV) ## re-execute the notebooks in place
+notebooks: $(DEV) ## re-execute the notebooks in place; ARGS=notebooks/01_inside_vgg.ipynb picks some
 	$(BIN)/ruff format notebooks
-	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False \
-		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
+	$(BIN)/python docs/notebooks.py $(ARGS)
+
+site: slides ## lessons as stored, reference and slides as pages to open from disk: site/index.html
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/site . site
+
+slides: $(SITE) ## each lesson as slides: site/slides/
+	$(BIN)/python docs/slides.py notebooks site/slides
 
 bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation race" picks parts
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -53,5 +58,9 @@ $(LAB): pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(DEV): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[lab,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[lab,dev,site]'
+	@touch $@ $(LAB) $(SITE)
+
+$(SITE): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[lab,site]'
 	@touch $@ $(LAB)

@@ -60,7 +60,7 @@ def execute(path: Path) -> None:
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources=resources,
-        record_timing=False, store_widget_state=False,
+        record_timing=False, store_widget_state=False, coalesce_streams=True,
     ).execute()  # fmt: skip
     clean(notebook)
     nbformat.validate(notebook)
