@@ -31,14 +31,18 @@ class Sheet(Figure):
         check_writable(path)
         write_file(path, self._bytes(Path(path).suffix[1:], dpi=120))
 
-    def _bytes(self, kind: str, dpi: int) -> bytes:
+    def _bytes(self, kind: str, dpi: int, quality: int = 88) -> bytes:
         buffer = io.BytesIO()
-        options = {"pil_kwargs": {"quality": 88}} if kind in ("jpeg", "jpg") else {}
-        self.savefig(buffer, format=kind, dpi=dpi, **options)
+        if kind in ("jpeg", "jpg"):
+            options = {"quality": quality, "optimize": True, "progressive": True}
+            self.savefig(buffer, format=kind, dpi=dpi, pil_kwargs=options)
+        else:
+            self.savefig(buffer, format=kind, dpi=dpi)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        return {"image/jpeg": self._bytes("jpeg", 80), "text/plain": f"<figure: {self.alt}>"}
+        jpeg = self._bytes("jpeg", 80, quality=75)  # a lesson with its pictures is below 1 MB
+        return {"image/jpeg": jpeg, "text/plain": f"<figure: {self.alt}>"}
 
 
 def picture_grid(
