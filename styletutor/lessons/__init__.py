@@ -5,6 +5,7 @@
 >>> lessons.quiz("style_reconstruction")
 """
 
+from styletutor.lessons.beyond import check_covariance, check_guided_gram, check_keep_colour
 from styletutor.lessons.content import (
     check_content_gradient,
     check_content_loss,
@@ -35,8 +36,11 @@ __all__ = [
     "check_closure",
     "check_content_gradient",
     "check_content_loss",
+    "check_covariance",
     "check_descend",
     "check_gram",
+    "check_guided_gram",
+    "check_keep_colour",
     "check_mirror",
     "check_one_feature",
     "check_receptive_field",

@@ -69,7 +69,8 @@ class Exercise:
     sizes: Callable[..., Mapping[str, float]] = field(default=lambda *_: {})
 
     def __repr__(self) -> str:
-        return f"<exercise {self.name}: call it with your function>"
+        asked = (self.spec.__doc__ or "your function").split("\n")[0]
+        return f"<exercise {self.name}: {asked}>"
 
     def __call__(self, answer: Answer, seed: int = 0) -> Verdict:
         """Try `answer` on random cases, which another `seed` draws anew."""
