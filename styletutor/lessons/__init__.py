@@ -18,6 +18,16 @@ from styletutor.lessons.inside import (
     check_receptive_field,
     check_strongest_channels,
 )
+from styletutor.lessons.museum import (
+    check_batch_gram,
+    check_batch_loss,
+    check_noise_start,
+    check_roughness,
+    check_still_closure,
+    check_to_picture,
+    check_translate,
+    check_two_layers,
+)
 from styletutor.lessons.quiz import Quiz, quiz
 from styletutor.lessons.start import check_mirror
 from styletutor.lessons.style import (
@@ -32,6 +42,8 @@ __all__ = [
     "Exercise",
     "Quiz",
     "Verdict",
+    "check_batch_gram",
+    "check_batch_loss",
     "check_blend",
     "check_closure",
     "check_content_gradient",
@@ -42,14 +54,20 @@ __all__ = [
     "check_guided_gram",
     "check_keep_colour",
     "check_mirror",
+    "check_noise_start",
     "check_one_feature",
     "check_receptive_field",
+    "check_roughness",
     "check_shuffle",
+    "check_still_closure",
     "check_strongest_channels",
     "check_style_gradient",
     "check_style_loss",
+    "check_to_picture",
     "check_total_loss",
     "check_total_variation",
+    "check_translate",
+    "check_two_layers",
     "quiz",
 ]
 

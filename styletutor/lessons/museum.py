@@ -12,8 +12,8 @@ from torch.nn.functional import conv2d
 
 from styletutor.lessons.content import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.style import check_gram, gram
-from styletutor.lessons.transfer import check_closure
+from styletutor.lessons.style import check_gram, gram, gram_by_loops
+from styletutor.lessons.transfer import check_closure, closure
 
 RGB_MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)
 BGR_MEAN = RGB_MEAN.flip(0)
@@ -64,14 +64,12 @@ def _loss_and_gradient(answer: Any, x: Tensor, photo: Tensor, art: Tensor) -> An
     loss = answer(x.requires_grad_(), photo, art, lambda pictures: conv2d(pictures, KERNEL).relu())
     if loss is None or loss is ...:
         return None
-    loss = torch.as_tensor(loss)
-    return torch.cat([loss.detach().view(-1), _back(loss, x)])
+    return torch.cat([torch.as_tensor(loss).detach().view(-1), _back(torch.as_tensor(loss), x)])
 
 
-def _back(value: Tensor, x: Tensor) -> Tensor:
+def _back(y: Tensor, x: Tensor) -> Tensor:
     """The gradient that comes back to x; zeros if there is none."""
-    known = value.requires_grad
-    found = torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if known else None
+    found = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] if y.requires_grad else None
     return torch.zeros(x.numel()) if found is None else found.flatten()
 
 
@@ -191,6 +189,7 @@ check_two_layers = Exercise(
 check_batch_gram = replace(
     check_gram,
     name="batch_gram",
+    spec=lambda features: gram_by_loops(features),
     mistakes={
         **check_gram.mistakes,
         "this is the first picture's matrix; every picture needs one.": lambda f: gram(f[:1]),
@@ -238,11 +237,14 @@ check_roughness = Exercise(
 check_still_closure = replace(
     check_closure,
     name="make_closure",
+    spec=lambda x, optimiser, loss: closure(x, optimiser, loss),
     mistakes={
         **check_closure.mistakes,
-        "x stays where it is, but the loss is asked of a copy that is cut. Pixels outside [0, 1] "
-        "then get no gradient, and nothing calls them back.": lambda x, optimiser, loss: (
-            check_closure.spec(x, optimiser, lambda image: loss(image.clamp(0, 1)))
+        "the cut comes last, but is still in the closure: x is moved behind L-BFGS's back.": (
+            lambda x, o, loss: lambda: [closure(x, o, loss)(), x.data.clamp_(0, 1)][0]
+        ),
+        "x stays, but the loss is asked of a cut copy: pixels outside [0, 1] get no gradient.": (
+            lambda x, o, loss: closure(x, o, lambda image: loss(image.clamp(0, 1)))
         ),
     },
 )
