@@ -27,7 +27,7 @@ notebooks: $(DEV) ## re-execute the notebooks in place; ARGS=notebooks/01_inside
 	$(BIN)/python docs/notebooks.py $(ARGS)
 
 site: slides ## lessons as stored, reference and slides as pages to open from disk: site/index.html
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/site . site
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/site . site
 
 slides: $(SITE) ## each lesson as slides: site/slides/
 	$(BIN)/python docs/slides.py notebooks site/slides
