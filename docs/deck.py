@@ -48,6 +48,8 @@ def arrange(notebook: NotebookNode) -> NotebookNode:
     """Mark in the cells' metadata where slides begin, and size the pictures; in place."""
     cells = [part for cell in notebook.cells if not is_set_up(cell) for part in split(cell)]
     room, asked = 0.0, False
+    for cell in cells:  # code without an output, and what is to be written or mended
+        cell.metadata["open"] = not cell.get("outputs") or "lessons.check_" in cell.source
     for cell, after in zip_longest(cells, cells[1:]):
         heading = is_text(cell) and HEADING.match(cell.source)
         right = heading and not cell.source.startswith("###")
@@ -123,7 +125,7 @@ def place(size: tuple[int, int], fixed: float, words: str, room: float) -> Place
 def height_without_picture(cell: NotebookNode) -> float:
     if cell.cell_type != "code":
         return text_height(cell.source)
-    height = SUMMARY if cell.outputs else SUMMARY + code_height(cell.source)
+    height = SUMMARY + (code_height(cell.source) if cell.metadata.get("open") else 0)
     for output in cell.outputs:
         if not picture_kind(output):
             words = output.get("text", "") or output.get("data", {}).get("text/plain", "")

@@ -1,7 +1,7 @@
 """Each lesson as slides: `python docs/slides.py notebooks site/slides`.
 
 Made by nbconvert for reveal.js, which comes out of an installed package: the folder is complete.
-Code that has an output is folded, so that a figure has the room.
+Code that has an output is folded, so that a figure has the room; exercises are not.
 """
 
 from __future__ import annotations
