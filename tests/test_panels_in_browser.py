@@ -265,3 +265,19 @@ def test_a_photograph_is_dropped(lab: Lab, tmp_path: Path) -> None:
     expect(zone.get_by_text("large.png is there")).to_be_visible()
     assert lab.run_cell("print(tuple(chooser.chosen[0].shape))") == "(1, 3, 1024, 2048)"
     is_well(lab)
+
+
+def test_a_quiz_is_answered_with_the_keys(lab: Lab) -> None:
+    code = "from styletutor import lessons\nquiz = lessons.quiz('inside_vgg')\nquiz"
+    lab.open(write_notebook(lab.server.folder / "quiz.ipynb", code))
+    lab.run_all()
+    panel = lab.cell_output(0)
+    cells = lab.page.locator(".jp-Cell").count()
+    panel.get_by_label("New channels").focus()
+    lab.page.keyboard.press("Space")
+    expect(panel.get_by_text("Not quite. A ReLU has no parameters")).to_be_visible()
+    lab.page.keyboard.press("ArrowDown")
+    expect(panel.get_by_text("✓ Right. It keeps what is positive")).to_be_visible()
+    lab.page.keyboard.press("x")
+    assert lab.page.locator(".jp-Cell").count() == cells, "a letter is no command here"
+    is_well(lab)

@@ -27,7 +27,8 @@ FLOORS = [
     {"transfer", "reconstruct", "figures", "run", "reports"},
     {"plots", "doctor", "timelapse", "rosetta"},
     {"watching"},
-    {"widgets", "lessons"},
+    {"widgets"},
+    {"lessons"},
     {"commands", "painting"},
     {"cli"},
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from importlib import resources
 from typing import Any
 
 import ipywidgets as widgets
+
+from styletutor.widgets.elements import Guard
+from styletutor.widgets.live import Note
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Quiz(widgets.VBox):
             raise ValueError(f"there is no quiz {name!r}; choose one of {', '.join(quizzes)}")
         self.name, self.questions = name, quizzes[name]
         self.choices = [_choice(question) for question in self.questions]
-        self.notes = [widgets.HTML() for _ in self.questions]
+        self.notes = [Note() for _ in self.questions]
         rows: list[widgets.Widget] = []
         for place, (choice, note) in enumerate(zip(self.choices, self.notes, strict=True)):
             choice.observe(lambda _, place=place: self._say(place), "value")
-            rows += [widgets.HTML(), choice, note]
-            _say(rows[-3], f"{place + 1}. {self.questions[place].ask}")
-        super().__init__(rows)
+            rows += [Note(f"{place + 1}. {self.questions[place].ask}", live=False), choice, note]
+        super().__init__([*rows, Guard()])
+        self.add_class("st-panel")
         self.add_class("st-quiz")
 
     @property
@@ -54,7 +56,7 @@ class Quiz(widgets.VBox):
     def _say(self, place: int) -> None:
         question, answer = self.questions[place], self.choices[place].value
         start = "✓ Right." if answer == question.right else "✗ Not quite."
-        _say(self.notes[place], f"{start} {question.answers[answer]}" if answer else "")
+        self.notes[place].say(f"{start} {question.answers[answer]}" if answer else "")
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         shown = super()._repr_mimebundle_(**options)
@@ -66,10 +68,6 @@ class Quiz(widgets.VBox):
         for place, question in enumerate(self.questions, start=1):
             lines += [f"{place}. {question.ask}", *(f"   ○ {a}" for a in question.answers)]
         return "\n".join(lines)
-
-
-def _say(note: widgets.HTML, words: str) -> None:
-    note.value = f'<div class="st-note" role="status">{html.escape(words)}</div>'
 
 
 def _choice(question: Question) -> widgets.RadioButtons:

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from styletutor.doctor import SIZE, measure
 from styletutor.vgg import VGG
-from styletutor.widgets.elements import Slider
+from styletutor.widgets.elements import Guard, Slider
 from styletutor.widgets.live import Note
 
 SIZES = range(96, 1025, 32)
@@ -29,7 +29,7 @@ class LessonBudget(widgets.VBox):
     def __init__(self, vgg: VGG, seconds: int = 20) -> None:
         self.slider = Slider(value=seconds, min=5, max=300, label="finish in", unit="seconds")
         self.note = Note("measuring three evaluations …")
-        super().__init__([self.slider, self.note])
+        super().__init__([self.slider, self.note, Guard()])
         self.add_class("st-panel")
         self._per_pixel = 0.0
         self._error: Exception | None = None

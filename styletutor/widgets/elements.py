@@ -50,6 +50,15 @@ def synced(kind: type[traitlets.TraitType], *args: Any) -> traitlets.TraitType:
     return kind(*args).tag(sync=True)
 
 
+class Guard(Element):
+    """Keeps the keys that are pressed in a panel from being commands for the notebook around it.
+
+    To be put anywhere into a box of the class `st-panel`; nothing of it is seen.
+    """
+
+    _esm = STATIC / "guard.js"
+
+
 class LayerMap(Element):
     """Layers as columns of buttons, a block in each; `selected` has up to `most` names."""
 

@@ -12,7 +12,7 @@ from styletutor.images import to_jpeg, to_png
 from styletutor.losses import gram_matrix, relative_error
 from styletutor.plots import strongest_channels
 from styletutor.vgg import VGG
-from styletutor.widgets.elements import Gallery, PictureView, Slider, tile, within
+from styletutor.widgets.elements import Gallery, Guard, PictureView, Slider, tile, within
 from styletutor.widgets.explorer import small, viridis
 from styletutor.widgets.live import WRAP, Note, button
 
@@ -61,7 +61,7 @@ class GramLab(widgets.VBox):
         )
         for box in (left, middle, right):
             box.layout.flex, box.layout.min_width = "1 1 300px", "0"
-        super().__init__([widgets.Box([left, middle, right], layout=WRAP)])
+        super().__init__([widgets.Box([left, middle, right], layout=WRAP), Guard()])
         self.add_class("st-panel")
         self.layer.observe(lambda _: self._measure(), "value")
         self.view.observe(lambda change: self.paint(change["new"]), "stroke")

@@ -16,6 +16,7 @@ import ipywidgets as widgets
 from styletutor.descent import Step
 from styletutor.result import Result
 from styletutor.run import Run
+from styletutor.widgets.elements import Guard
 
 SHARE = 0.03  # of the time of a run that showing it may take
 # Seconds between two pictures: the browser needs a processor to draw them, if it finds a free one.
@@ -85,7 +86,7 @@ class Panel(widgets.VBox):
         self.pause_button = button("Pause", "pause", self.pause)
         self.stop_button = button("Stop", "stop", self.stop)
         self.buttons = widgets.Box(
-            [self.start_button, self.pause_button, self.stop_button], layout=WRAP
+            [self.start_button, self.pause_button, self.stop_button, Guard()], layout=WRAP
         )
         self._set_buttons()
         _replace_in_cell(self)
