@@ -146,6 +146,8 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_bits(
 
 
 def test_ctrl_c_waits_for_the_end_of_a_step() -> None:
+    # What a shell starts in the background is told to ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), without_interrupts():
         signal.raise_signal(signal.SIGINT)
         finished = True
