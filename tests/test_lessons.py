@@ -78,12 +78,6 @@ def transposed_kernel(patch, kernel, bias):
     return F.conv2d(patch[None], kernel.transpose(1, 2)[None]).squeeze() + bias
 
 
-def with_relu(patch, kernel, bias):
-    return torch.relu((patch * kernel).sum() + bias - 4) * 0 + torch.relu(
-        (patch * kernel).sum() + bias
-    )
-
-
 def no_stride(kinds):
     field = 1 + 2 * kinds.count("conv") + kinds.count("pool")
     return field, 2 ** kinds.count("pool")
@@ -96,6 +90,17 @@ def pool_forgotten(kinds):
             field += 2 * stride
         if kind == "pool":
             stride *= 2
+    return field, stride
+
+
+def longer_by_one(kinds):
+    field, stride = 1, 1
+    for kind in kinds:
+        if kind == "conv":
+            field += 2 * stride
+        if kind == "pool":
+            field += stride
+            stride += 1
     return field, stride
 
 
@@ -201,6 +206,10 @@ def doubled(z, p):
     return torch.where(z > 0, 2 * (z - p), torch.zeros_like(z))
 
 
+def masked_by_difference(z, p):
+    return torch.clamp(z.relu() - p, min=0)
+
+
 def masked_by_p(z, p):
     out = z.relu() - p
     return torch.where(p > 0, out, torch.zeros_like(out))
@@ -245,6 +254,17 @@ def tv_one_number(images):
     return images.diff(dim=2).pow(2).mean() + images.diff(dim=3).pow(2).mean()
 
 
+def tv_pooled(images):
+    down, across = images.diff(dim=2).flatten(1), images.diff(dim=3).flatten(1)
+    return torch.cat([down, across], dim=1).pow(2).mean(1)
+
+
+def tv_copied(images):
+    down = (images[:, :, 1:] - images[:, :, :-1]).pow(2).mean((1, 2, 3))
+    across = (images[:, :, 1:] - images[:, :, :-1]).pow(2).mean((1, 2, 3))
+    return down + across
+
+
 def tv_rolls(images):
     down, across = torch.roll(images, -1, 2) - images, torch.roll(images, -1, 3) - images
     return (down**2).mean((1, 2, 3)) + (across**2).mean((1, 2, 3))
@@ -281,6 +301,12 @@ def covariance(features):
     flat = features.flatten(2)
     flat = flat - flat.mean(2, keepdim=True)
     return torch.bmm(flat, flat.mT) / features[0].numel()
+
+
+def torn(features):
+    _, c, h, w = features.shape
+    flat = features.view(c, -1)
+    return torch.mm(flat, flat.t()) / (c * h * w)
 
 
 def by_height_only(features):
@@ -353,6 +379,17 @@ def keeps_quarter(features, a):
 
 def not_divided(features, a):
     return ((st.gram_matrix(features) - a) @ features.flatten(2)).view_as(features)
+
+
+def with_relu_case(features, a):
+    step = (st.gram_matrix(features) - a) @ features.flatten(2)
+    step = step.view_as(features) / features[0].numel()
+    return torch.where(features > 0, step, torch.zeros_like(step))
+
+
+def raw_gram_in_gradient(features, a):
+    g = st.gram_matrix(features, normalise="none")
+    return ((g - a) @ features.flatten(2)).view_as(features) / features[0].numel()
 
 
 def flat_gradient(features, a):
@@ -473,6 +510,7 @@ PLANTED = [
     ("check_one_feature", transposed_kernel, "rows and columns of the template"),
     ("check_receptive_field", no_stride, "each layer adds the same"),
     ("check_receptive_field", pool_forgotten, "a pooling, too, widens"),
+    ("check_receptive_field", longer_by_one, "twice as long"),
     ("check_receptive_field", adds_three, "not 3"),
     ("check_receptive_field", doubles_first, "doubled the stride first"),
     ("check_receptive_field", starts_at_zero, "start with 1"),
@@ -493,6 +531,7 @@ PLANTED = [
     ("check_content_gradient", no_relu, "forgets the ReLU altogether"),
     ("check_content_gradient", uphill_gradient, "the sign is the other way round"),
     ("check_content_gradient", doubled, "twice too large"),
+    ("check_content_gradient", masked_by_difference, "the mask is made of F − P"),
     ("check_content_gradient", masked_by_p, "the mask is made of P"),
     ("check_descend", ascent, "uphill"),
     ("check_descend", no_cut, "no picture: cut it"),
@@ -503,6 +542,8 @@ PLANTED = [
     ("check_total_variation", tv_absolute, "here they are squared"),
     ("check_total_variation", tv_sum, "grow with the picture"),
     ("check_total_variation", tv_one_number, "mixes the pictures"),
+    ("check_total_variation", tv_pooled, "one mean over all differences"),
+    ("check_total_variation", tv_copied, "counted twice"),
     ("check_total_variation", tv_rolls, "what roll does"),
     ("check_gram", one_matrix, "mixes the pictures of a batch"),
     ("check_gram", positions_by_positions, "the transpose of what was expected"),
@@ -510,6 +551,7 @@ PLANTED = [
     ("check_gram", by_positions, "the number of channels is missing"),
     ("check_gram", twice, "divided by C·H·W twice"),
     ("check_gram", covariance, "this is the covariance"),
+    ("check_gram", torn, "torn the channels apart"),
     ("check_gram", by_height_only, "the right answer times C·W"),
     ("check_shuffle", puts, "puts"),
     ("check_shuffle", stays_flat, "still flat"),
@@ -525,6 +567,8 @@ PLANTED = [
     ("check_style_gradient", wrong_sign, "G − A, not A − G"),
     ("check_style_gradient", keeps_quarter, "the ¼ does not stay"),
     ("check_style_gradient", not_divided, "a factor is missing"),
+    ("check_style_gradient", with_relu_case, "belongs to the ReLU"),
+    ("check_style_gradient", raw_gram_in_gradient, "G is not divided"),
     ("check_style_gradient", flat_gradient, "still flat"),
     ("check_style_gradient", positions_first, "positions before channels"),
     ("check_total_loss", adds_layers, "added, not averaged"),

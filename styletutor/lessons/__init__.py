@@ -13,6 +13,7 @@ from styletutor.lessons.content import (
     check_total_variation,
 )
 from styletutor.lessons.exercise import Exercise, Verdict
+from styletutor.lessons.gram import check_gram, check_shuffle
 from styletutor.lessons.inside import (
     check_one_feature,
     check_receptive_field,
@@ -30,12 +31,7 @@ from styletutor.lessons.museum import (
 )
 from styletutor.lessons.quiz import Quiz, quiz
 from styletutor.lessons.start import check_mirror
-from styletutor.lessons.style import (
-    check_gram,
-    check_shuffle,
-    check_style_gradient,
-    check_style_loss,
-)
+from styletutor.lessons.style import check_style_gradient, check_style_loss
 from styletutor.lessons.transfer import check_blend, check_closure, check_total_loss
 
 __all__ = [

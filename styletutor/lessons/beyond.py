@@ -10,7 +10,7 @@ from torch import Tensor
 
 from styletutor.lessons.content import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.style import rows
+from styletutor.lessons.gram import rows
 
 LUMA = (0.2126, 0.7152, 0.0722)  # of R, G and B, ITU-R BT.709
 OLDER_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -225,6 +225,8 @@ check_covariance = Exercise(
         "not divided yet: by the number of positions, H·W.": lambda f: _centred(f, 1.0),
         "one mean for the whole picture is taken off. Each channel has a mean of its own: average "
         "over rows and columns only.": lambda f: _spread(f, f.mean((1, 2, 3), keepdim=True)),
+        "one mean for everything is taken off. Each channel of each picture has its own: "
+        ".mean((2, 3), keepdim=True).": lambda f: _spread(f, f.mean()),
         "the mean over channels is taken off at each position; take each channel's mean over the "
         "positions.": lambda f: _spread(f, f.mean(1, keepdim=True)),
         "the means go over the pictures of the batch, too; each picture has its own.": (
@@ -241,8 +243,7 @@ check_covariance = Exercise(
             f.mean((2, 3))[:, :, None] * f.mean((2, 3))[:, None] / f[0, 0].numel()
         ),
     },
-    praise="the loops and your lines agree on three random shapes; a constant added to a channel "
-    "changes nothing, and the gradient is right.",
+    praise="right on three random shapes, whatever constant a channel has, and so is the gradient.",
     gradient=True,
     sizes=sizes,
 )  # fmt: skip

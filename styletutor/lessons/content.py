@@ -109,6 +109,8 @@ check_content_gradient = Exercise(
         "the mask is made of P. What counts is whether the picture's own Z is above zero.": (
             lambda z, p: (z.relu() - p) * (p > 0)
         ),
+        "the mask is made of F − P. Features that are too weak have a gradient, too: what counts "
+        "is whether Z is above zero.": lambda z, p: (z.relu() - p).relu(),
         "this is only the sign of the gradient; its size says how far off a feature is.": (
             lambda z, p: (z.relu() - p).sign() * (z > 0)
         ),
@@ -220,6 +222,16 @@ check_total_variation = Exercise(
         "than pixels.": (
             lambda x: (_steps(x)[0].square().flatten(1).sum(1)
                        + _steps(x)[1].square().flatten(1).sum(1)) / x[0].numel()
+        ),
+        "one mean over all differences. There are not equally many in both directions: take each "
+        "mean by itself.": _of_steps(
+            lambda dy, dx: _mean(torch.cat([dy.square().flatten(1), dx.square().flatten(1)], 1))
+        ),
+        "neighbours in a column are counted twice, those in a row not at all.": _of_steps(
+            lambda dy, dx: 2 * _mean(dy.square())
+        ),
+        "neighbours in a row are counted twice, those in a column not at all.": _of_steps(
+            lambda dy, dx: 2 * _mean(dx.square())
         ),
         "half of it: the two means are added, not averaged.": _of_steps(
             lambda dy, dx: 0.5 * (_mean(dy.square()) + _mean(dx.square()))

@@ -85,6 +85,14 @@ def _walk(grows: dict[str, int], start: int = 1, doubles: str = "pool") -> Any:
     return go
 
 
+def _adds_to_stride(kinds: Sequence[str]) -> tuple[int, int]:
+    field, stride = 1, 1
+    for kind in kinds:
+        field += GROWS[kind] * stride
+        stride += kind == "pool"
+    return field, stride
+
+
 def _constant_steps(kinds: Sequence[str]) -> tuple[int, int]:
     return 1 + sum(GROWS[kind] for kind in kinds), 2 ** list(kinds).count("pool")
 
@@ -109,6 +117,7 @@ check_receptive_field = Exercise(
         "a pooling, too, widens the field: by one step.": _walk({"conv": 2, "relu": 0, "pool": 0}),
         "before the first layer a position sees one pixel: start with 1.": _walk(GROWS, start=0),
         "the stride doubles at a pooling, and only there.": _walk(GROWS, doubles="conv"),
+        "a pooling makes the stride twice as long, not longer by one.": _adds_to_stride,
         "both numbers are right, but in the other order: field first, then stride.": (
             lambda kinds: _receptive_field(kinds)[::-1]
         ),

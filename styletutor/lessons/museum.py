@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 
 from styletutor.lessons.content import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.style import check_gram, gram, gram_by_loops
+from styletutor.lessons.gram import check_gram, gram, gram_by_loops
 from styletutor.lessons.transfer import check_closure, closure
 
 RGB_MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)
