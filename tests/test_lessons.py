@@ -643,6 +643,21 @@ def test_every_solution_passes_and_no_stub_does() -> None:
     assert set(solved) == set(lessons.exercises)
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda f: st.gram_matrix(f).triu(), "not symmetric"),
+        (lambda f: st.gram_matrix(f) - torch.eye(f.shape[1]), "not positive semi-definite"),
+        (
+            lambda f: st.gram_matrix(f * torch.linspace(0, 1, f.shape[3])),
+            "changes when positions change their places",
+        ),
+    ],
+)
+def test_a_mistake_that_nobody_knew_is_seen_by_what_must_hold(answer: Any, words: str) -> None:
+    assert words in seen(answer, "check_gram")
+
+
 def test_an_unfinished_exercise_says_so() -> None:
     def dots(features):
         """To do."""

@@ -56,7 +56,9 @@ class Exercise:
     `spec` is the definition, slow and plain; `cases` makes arguments from a generator of random
     numbers, of shapes that no two mistakes survive. `mistakes` holds, under what to say about it,
     a function for each likely wrong answer. Where an answer is a thing that does something, `seen`
-    runs it and gives what can be compared. `praise` says what was found to be right.
+    runs it and gives what can be compared. `properties` holds, under what to say if it does not
+    hold, what must be true of any answer and its arguments: the last resort where no mistake is
+    known. `praise` says what was found to be right.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Exercise:
     seen: Callable[..., Any] | None = None
     gradient: bool = False
     sizes: Callable[..., Mapping[str, float]] = field(default=lambda *_: {})
+    properties: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         asked = (self.spec.__doc__ or "your function").split("\n")[0]
@@ -85,7 +88,7 @@ class Exercise:
             return Verdict(name, None, "not finished yet. Replace the dots by your own code.")
         except _Spoilt as error:
             return Verdict(name, False, str(error))
-        fault = self._fault(given, cases)
+        fault = self._fault(given, cases, answer)
         if fault is None and self.gradient:
             fault = self._gradient_fault(answer, cases)
         return Verdict(name, fault is None, fault or self.praise)
@@ -113,7 +116,9 @@ class Exercise:
     def _see(self, answer: Answer, arguments: Sequence[Any]) -> Any:
         return self.seen(answer, *arguments) if self.seen else answer(*arguments)
 
-    def _fault(self, given: Sequence[Any], cases: Sequence[tuple[Any, ...]]) -> str | None:
+    def _fault(
+        self, given: Sequence[Any], cases: Sequence[tuple[Any, ...]], answer: Answer
+    ) -> str | None:
         expected = [self._see(self.spec, [copy_of(v) for v in case]) for case in cases]
         if all(alike(*pair) for pair in zip(given, expected, strict=True)):
             return None
@@ -124,7 +129,12 @@ class Exercise:
         for value, wanted, case in zip(given, expected, cases, strict=True):
             if words := wrong_kind(value, wanted, case):
                 return words
-        return self._factor(given, expected, cases) or far_off(given, expected, cases)
+        if words := self._factor(given, expected, cases):
+            return words
+        for words, holds in self.properties.items():
+            if not all(holds(answer, *(copy_of(v) for v in case)) for case in cases):
+                return f"{words} {far_off(given, expected, cases)}"
+        return far_off(given, expected, cases)
 
     def _factor(self, given: Sequence[Any], expected: Sequence[Any], cases: Sequence[Any]) -> str:
         """Is every answer the right one times something that can be named?"""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from styletutor.lessons.comparing import alike
 from styletutor.lessons.content import SHAPES, sizes
-from styletutor.lessons.exercise import Exercise
+from styletutor.lessons.exercise import Answer, Exercise
 
 
 def gram_by_loops(features: Tensor) -> Tensor:
@@ -44,6 +45,19 @@ def _through_batch(features: Tensor) -> Tensor:
     return flat @ flat.T / features.numel()
 
 
+def _symmetric(answer: Answer, features: Tensor) -> bool:
+    return alike(answer(features), answer(features).mT)
+
+
+def _semidefinite(answer: Answer, features: Tensor) -> bool:
+    values = torch.linalg.eigvalsh(answer(features).detach().double())
+    return bool(values.min() >= -1e-4 * values.abs().max())
+
+
+def _blind(answer: Answer, features: Tensor) -> bool:
+    return alike(answer(features), answer(features.flip(2, 3)))
+
+
 check_gram = Exercise(
     name="gram",
     spec=gram_by_loops,
@@ -79,6 +93,11 @@ check_gram = Exercise(
     "semi-definite and blind to positions; the gradient is right, too.",
     gradient=True,
     sizes=sizes,
+    properties={
+        "not symmetric: channels i and j are together as often as j and i.": _symmetric,
+        "it changes when positions change their places, and a sum over positions cannot.": _blind,
+        "not positive semi-definite, as every F Fᵀ is: something was taken away.": _semidefinite,
+    },
 )
 
 
