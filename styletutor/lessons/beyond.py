@@ -10,7 +10,7 @@ from torch import Tensor
 
 from styletutor.lessons.content import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.gram import rows
+from styletutor.lessons.gram import by_pairs, rows
 
 LUMA = (0.2126, 0.7152, 0.0722)  # of R, G and B, ITU-R BT.709
 OLDER_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -18,19 +18,16 @@ OLDER_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 def _guided_gram(features: Tensor, weights: Tensor) -> Tensor:
     """G_ij = Σ w F_i F_j / (C Σ w) over positions: (B, C, H, W), (1, 1, H, W) → (B, C, C)."""
-    batch, channels, height, width = features.shape
-    area = sum(weights[0, 0, y, x] for y in range(height) for x in range(width))
-    grams = []
-    for b in range(batch):
-        for i in range(channels):
-            for j in range(channels):
-                total = features.new_zeros(())
-                for y in range(height):
-                    for x in range(width):
-                        pair = features[b, i, y, x] * features[b, j, y, x]
-                        total = total + weights[0, 0, y, x] * pair
-                grams.append(total / (channels * area))
-    return torch.stack(grams).view(batch, channels, channels)
+    _, channels, height, width = features.shape
+    places = [(y, x) for y in range(height) for x in range(width)]
+    area = sum(weights[0, 0, y, x] for y, x in places)
+    return by_pairs(
+        features,
+        lambda one, other: (
+            sum(weights[0, 0, y, x] * one[y, x] * other[y, x] for y, x in places)
+            / (channels * area)
+        ),
+    )
 
 
 def _regions(random: torch.Generator) -> list[tuple[Any, ...]]:
@@ -176,20 +173,14 @@ check_keep_colour = Exercise(
 
 def _covariance(features: Tensor) -> Tensor:
     """Σ_ij = mean over positions of (F_i − μ_i)(F_j − μ_j), for each picture: (B, C, C)."""
-    batch, channels, height, width = features.shape
-    places = [(y, x) for y in range(height) for x in range(width)]
-    values = []
-    for b in range(batch):
-        means = [sum(features[b, i, y, x] for y, x in places) / len(places)
-                 for i in range(channels)]  # fmt: skip
-        for i in range(channels):
-            for j in range(channels):
-                pairs = (
-                    (features[b, i, y, x] - means[i]) * (features[b, j, y, x] - means[j])
-                    for y, x in places
-                )
-                values.append(sum(pairs) / len(places))
-    return torch.stack(values).view(batch, channels, channels)
+    places = [(y, x) for y in range(features.shape[2]) for x in range(features.shape[3])]
+
+    def together(one: Tensor, other: Tensor) -> Tensor:
+        mean_one, mean_other = (sum(f[y, x] for y, x in places) / len(places) for f in (one, other))
+        pairs = ((one[y, x] - mean_one) * (other[y, x] - mean_other) for y, x in places)
+        return sum(pairs) / len(places)
+
+    return by_pairs(features, together)
 
 
 def _spread(features: Tensor, mean: Tensor | float, divisor: float | None = None) -> Tensor:

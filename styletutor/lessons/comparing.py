@@ -15,8 +15,9 @@ HERE = Path(__file__).parent
 TOLERANCE = 1e-3  # of the largest value: wide enough for float32, far below every mistake
 
 
-def copy_of(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+def copies(case: Sequence[Any]) -> list[Any]:
+    """The arguments of a case, so that nobody changes the case itself."""
+    return [value.clone() if isinstance(value, Tensor) else value for value in case]
 
 
 def alike(value: Any, wanted: Any) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from styletutor.lessons.comparing import (
     alike,
     as_product,
-    copy_of,
+    copies,
     effort,
     far_off,
     one_line,
@@ -94,13 +94,11 @@ class Exercise:
         return Verdict(name, fault is None, fault or self.praise)
 
     def _ask(self, answer: Answer, case: tuple[Any, ...]) -> Any:
-        arguments = [copy_of(value) for value in case]
+        arguments = copies(case)
         try:
             value = self._see(answer, arguments)
         except NotImplementedError:
             raise _Unfinished from None
-        except _Unfinished:
-            raise
         except Exception as error:
             raise _Spoilt(one_line(error, case)) from error
         if value is None or value is ...:
@@ -119,11 +117,11 @@ class Exercise:
     def _fault(
         self, given: Sequence[Any], cases: Sequence[tuple[Any, ...]], answer: Answer
     ) -> str | None:
-        expected = [self._see(self.spec, [copy_of(v) for v in case]) for case in cases]
+        expected = [self._see(self.spec, copies(case)) for case in cases]
         if all(alike(*pair) for pair in zip(given, expected, strict=True)):
             return None
         for words, wrong in self.mistakes.items():
-            values = (self._see(wrong, [copy_of(v) for v in case]) for case in cases)
+            values = (self._see(wrong, copies(case)) for case in cases)
             if all(alike(*pair) for pair in zip(given, values, strict=True)):
                 return words
         for value, wanted, case in zip(given, expected, cases, strict=True):
@@ -132,7 +130,7 @@ class Exercise:
         if words := self._factor(given, expected, cases):
             return words
         for words, holds in self.properties.items():
-            if not all(holds(answer, *(copy_of(v) for v in case)) for case in cases):
+            if not all(holds(answer, *copies(case)) for case in cases):
                 return f"{words} {far_off(given, expected, cases)}"
         return far_off(given, expected, cases)
 

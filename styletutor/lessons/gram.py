@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,19 +12,24 @@ from styletutor.lessons.content import SHAPES, sizes
 from styletutor.lessons.exercise import Answer, Exercise
 
 
+def by_pairs(features: Tensor, entry: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """(B, C, C): of each picture, `entry` of each channel (H, W) with each."""
+    entries = [entry(one, other) for picture in features for one in picture for other in picture]
+    return torch.stack(entries).view(len(features), features.shape[1], features.shape[1])
+
+
 def gram_by_loops(features: Tensor) -> Tensor:
     """G_ij = Σ over positions of F_i F_j, divided by C·H·W, for each picture: (B, C, C)."""
-    batch, channels, height, width = features.shape
-    grams = []
-    for b in range(batch):
-        for i in range(channels):
-            for j in range(channels):
-                total = features.new_zeros(())
-                for y in range(height):
-                    for x in range(width):
-                        total = total + features[b, i, y, x] * features[b, j, y, x]
-                grams.append(total / (channels * height * width))
-    return torch.stack(grams).view(batch, channels, channels)
+    _, channels, height, width = features.shape
+
+    def together(one: Tensor, other: Tensor) -> Tensor:
+        total = one.new_zeros(())
+        for y in range(height):
+            for x in range(width):
+                total = total + one[y, x] * other[y, x]
+        return total / (channels * height * width)
+
+    return by_pairs(features, together)
 
 
 def rows(features: Tensor) -> Tensor:

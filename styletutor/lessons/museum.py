@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 
 from styletutor.lessons.content import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.gram import check_gram, gram, gram_by_loops
+from styletutor.lessons.gram import check_gram, gram
 from styletutor.lessons.transfer import check_closure, closure
 
 RGB_MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)
@@ -189,7 +189,6 @@ check_two_layers = Exercise(
 check_batch_gram = replace(
     check_gram,
     name="batch_gram",
-    spec=lambda features: gram_by_loops(features),
     mistakes={
         **check_gram.mistakes,
         "this is the first picture's matrix; every picture needs one.": lambda f: gram(f[:1]),
@@ -237,7 +236,6 @@ check_roughness = Exercise(
 check_still_closure = replace(
     check_closure,
     name="make_closure",
-    spec=lambda x, optimiser, loss: closure(x, optimiser, loss),
     mistakes={
         **check_closure.mistakes,
         "the cut comes last, but is still in the closure: x is moved behind L-BFGS's back.": (
