@@ -24,7 +24,7 @@ lint: $(DEV) ## format and lint, notebooks included, without changing anything
 
 notebooks: $(DEV) ## re-execute the notebooks in place; ARGS=notebooks/01_inside_vgg.ipynb picks some
 	$(BIN)/ruff format notebooks
-	$(BIN)/python docs/notebooks.py $(ARGS)
+	$(BIN)/python docs/execute.py $(ARGS)
 
 site: slides ## lessons as stored, reference and slides as pages to open from disk: site/index.html
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/site . site

@@ -10,11 +10,11 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from execute import clean
 from math_core import LatexToMathML
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/jpeg", "image/png")
 PANEL = (
     '<p class="panel"><strong>{}</strong> is a panel to play with. It needs a running notebook: '
@@ -48,6 +48,7 @@ def prepare(notebook: NotebookNode) -> NotebookNode:
     which needs a kernel, is replaced by its name.
     """
     # Nothing else is of use on a page, and this is not in it before the first run.
+    clean(notebook)
     language = {"name": "python", "pygments_lexer": "ipython3"}
     notebook.metadata = NotebookNode(language_info=NotebookNode(language))
     notebook = CoalesceStreamsPreprocessor().preprocess(notebook, {})[0]
@@ -55,8 +56,7 @@ def prepare(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             words = "".join(data.get("text/plain", ""))
-            alive = data.pop(WIDGET, None) and re.match(r"(\w+)\(", words)
-            if name := alive or re.match(r"\[(\w+): run this cell", words):
+            if name := re.match(r"\[(\w+): run this cell", words):
                 output.data = NotebookNode({"text/html": PANEL.format(name[1])})
             elif kind := picture_kind(output):
                 alt = re.sub(r"^<(figure: )?(.*?)>$", r"\2", words, flags=re.DOTALL)

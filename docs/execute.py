@@ -1,4 +1,4 @@
-"""Executes the lessons in place: `python docs/notebooks.py [notebooks/…]` (`make notebooks`).
+"""Executes the lessons in place: `python docs/execute.py [notebooks/…]` (`make notebooks`).
 
 What is stored belongs to the source beside it and to no machine: every notebook keeps the SHA-256
 of the code that made its outputs, widgets are left as the words that stand for them, and outputs of
