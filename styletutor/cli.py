@@ -18,6 +18,7 @@ from styletutor.recipe import STYLE_LAYERS
 from styletutor.stages import PRECISIONS
 from styletutor.starts import STARTS
 from styletutor.vgg import POOLINGS
+from styletutor.weights import WEIGHT_NAMES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -222,6 +223,6 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
 def _add_network(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--weights", "--network", metavar="NAME|FILE",
-                         help="auto (default), pocket, random, vgg19 or a weight file")  # fmt: skip
+                         help=f"{', '.join(WEIGHT_NAMES)}, or a file (default: auto)")  # fmt: skip
     network.add_argument("--pooling", choices=POOLINGS, help="default: as it was trained")
     network.add_argument("--device", metavar="D", help="cpu, cuda or mps (default: the fastest)")

