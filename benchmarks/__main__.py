@@ -138,7 +138,7 @@ def gpu(vgg: VGG) -> Iterator[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--weights", help="a network by name or file (default: random, full width)")
+    parser.add_argument("--weights", help="a network by name or file (default: vgg19)")
     parser.add_argument("--turns", type=int, default=5, help="how often each loop runs")
     parser.add_argument("--evaluations", type=int, default=200, help="of the race")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/build"))
@@ -160,8 +160,11 @@ def main() -> None:
     for name in arguments.only:
         for row in parts[name]():
             rows.append({"part": name, **row})
-            ratio = f"{row['ratio']:.3f}" if "ratio" in row else ""
-            print(f"| {row['what']} | {row['value']:.4g} | {ratio} |", flush=True)
+            value, ratio = (
+                "" if number is None else f"{number:{form}}"
+                for number, form in ((row["value"], ".4g"), (row.get("ratio"), ".3f"))
+            )
+            print(f"| {row['what']} | {value or 'never'} | {ratio} |", flush=True)
     figures = {"about": about, "when": time.strftime("%Y-%m-%d"), "rows": rows}
     text = json.dumps(figures, indent=1)
     (arguments.output / "measured.json").write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ import styletutor as st
 from styletutor.descent import descend
 from styletutor.layers import FULL_WIDTH
 from styletutor.objective import Objective
+from styletutor.published import automatic
 from styletutor.recipes import STYLE_LAYERS
 from styletutor.starts import make_start
 from styletutor.vgg import VGG
@@ -28,9 +29,9 @@ FOREVER = 10**6
 
 
 def network(weights: str | None) -> VGG:
-    """A network by name or file; by default VGG-19's full width, untrained, max pooling."""
-    if weights is not None:
-        return st.load_vgg(weights)
+    """A network by name or file; by default the published VGG-19, or its full width, untrained."""
+    if weights is not None or automatic()[0] == "vgg19":
+        return st.load_vgg(weights or "vgg19")
     vgg = untrained(FULL_WIDTH, name="VGG-19 at full width, untrained", pooling="max")
     return vgg.to(default_device())
 

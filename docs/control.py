@@ -16,7 +16,7 @@ from styletutor.plots import picture_grid
 from styletutor.units import Units
 
 PHOTO, GLASS, SWIRLS = "coffee", "stained-glass", "swirling-strokes"
-SIZE, EVALUATIONS = 256, 200
+SIZE, EVALUATIONS, COLUMNS, PIXELS = 512, 200, 3, 512
 EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1", "relu5_1")
 
 
@@ -24,12 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="docs/control.jpg")
     arguments = parser.parse_args()
-    vgg = st.load_vgg("pocket")
+    vgg = st.load_vgg("vgg19")
     photo, art = (st.load_image(name, SIZE).to(vgg.device) for name in (PHOTO, GLASS))
 
     def paint(style: object = GLASS, **control: object) -> torch.Tensor:
         how = {"vgg": vgg, "size": SIZE, "evaluations": EVALUATIONS}
-        return st.transfer(PHOTO, style, **how, **control).image
+        result = st.transfer(PHOTO, style, **how, **control)
+        print(result, flush=True)
+        return result.image
 
     height, width = photo.shape[2:]
     y, x = torch.meshgrid(
@@ -56,7 +58,10 @@ def main() -> None:
         objective = recipe.objective(vgg, content=photo, styles=[art])
         *_, last = descend(objective, photo, EVALUATIONS)
         pictures[f"statistic '{statistic}'"] = last.best.cpu()
-    picture_grid({"content": photo.cpu(), **pictures}, 4).save(arguments.output)
+    sheet = picture_grid({"content": photo.cpu(), **pictures}, COLUMNS)
+    dpi = PIXELS * COLUMNS / sheet.get_size_inches()[0]
+    how = {"quality": 82, "optimize": True, "progressive": True}
+    sheet.savefig(arguments.output, dpi=dpi, pil_kwargs=how)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import browser  # noqa: E402
 SETUP = """
 import styletutor as st
 from styletutor import widgets
-vgg = st.load_vgg("pocket")
+vgg = st.load_vgg("vgg19")
 """
-PANEL = "panel = widgets.TransferStudio(vgg=vgg, size=320, evaluations=200)\npanel"
+PANEL = "panel = widgets.TransferStudio(vgg=vgg, size=512, evaluations=150)\npanel"
 RUN = """
 import time
 board = panel.controls.board
@@ -33,7 +33,7 @@ def main() -> None:
     with browser.open_lab() as lab:
         lab.open(browser.write_notebook(lab.server.folder / "studio.ipynb", SETUP, PANEL))
         lab.run_all()
-        lab.run_cell(RUN, timeout=300)
+        lab.run_cell(RUN, timeout=1800)
         panel = lab.cell_output(1).locator(".jp-OutputArea-output")
         panel.scroll_into_view_if_needed()
         picture = Image.open(io.BytesIO(panel.screenshot()))

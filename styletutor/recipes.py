@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from styletutor.fingerprint import PRINTS
 from styletutor.recipe import STYLE_LAYERS, Recipe
 from styletutor.starts import Noise
 from styletutor.units import Units
@@ -15,9 +16,7 @@ from styletutor.vgg import CAFFE_MEAN, IMAGENET_MEAN, IMAGENET_STD
 __all__ = ["STYLE_LAYERS", "Recipe", "find_recipe", "recipes"]
 
 BLOCKS = range(1, 6)
-# Mean activation of Oxford's VGG-19 for pixels of 0 to 255: from 22 at relu1_1 to 540 at relu3_4,
-# on four of the built-in photographs; this is their geometric mean.
-OXFORD = 140.0
+OXFORD, TORCHVISION = (PRINTS[name].level for name in ("Oxford", "torchvision"))
 MEAN_SQUARES = Units(content="mean", style="mean", average=False)
 
 _JCJOHNSON = Recipe(
@@ -45,9 +44,8 @@ _JCJOHNSON = Recipe(
 _ALL = [
     Recipe(
         name="default",
-        source="Gatys et al. (2016), style layers of Section 3; losses as shares; balance "
-        "and a second content layer, for lines, chosen by looking",
-        content_layers={"relu2_1": 1.0, "relu4_2": 1.0},
+        source="Gatys et al. (2016), the layers of Section 3, after the ReLU; losses as shares, "
+        "and their balance chosen by looking",
         style_weight=80.0,
         coarse_to_fine=None,
     ),
@@ -55,15 +53,16 @@ _ALL = [
         name="gatys2016",
         source="Gatys, Ecker & Bethge, Image Style Transfer Using Convolutional Neural Networks "
         "(CVPR 2016), Eqs. 1 to 7",
-        notes="The paper's network is rescaled so that the mean activation of each filter is 1, as "
-        "the pocket network's roughly is; any other is taken as it comes, so that α/β = 1e-3 means "
-        "another balance there.",
+        notes="The paper rescales its network so that each filter's mean activation is 1. With "
+        "α/β = 1e-3 that leaves the photograph as it was: for features of 1 the content's sum is "
+        "thousands of times the style's. With the published weights as they are, as here, the "
+        "ratio gives pictures like the paper's.",
         content_layers={"conv4_2": 1.0},
         style_layers={f"conv{block}_1": 1.0 for block in BLOCKS},
         style_weight=1e3,
         units=Units(content="paper", style="paper"),
         pooling="avg",
-        level=1.0,
+        level=OXFORD,
         start="noise",
         clamp=False,
         evaluations=1000,
@@ -116,6 +115,7 @@ _ALL = [
         style_weight=1e6,
         units=MEAN_SQUARES,
         pooling="max",
+        level=TORCHVISION,
         evaluations=620,
     ),
     Recipe(
@@ -164,6 +164,7 @@ _ALL = [
         tv_weight=1.0,
         units=Units("mean", "sum", "gram", "sum-absolute", 255.0),
         pooling="max",
+        level=TORCHVISION,
         gain=tuple(255 * std for std in IMAGENET_STD),
         learning_rate=10.0,
         pixels=255.0,
@@ -182,6 +183,7 @@ _ALL = [
         tv_weight=2.0,
         units=Units("mean", "mean over channels", "wasserstein", "nine-point"),
         pooling="max",
+        level=TORCHVISION,
         edge="repeat",
         optimiser="adam",
         learning_rate=0.02,
@@ -209,6 +211,7 @@ _ALL = [
             average=False,
         ),
         pooling="max",
+        level=TORCHVISION,
         optimiser="adam",
         learning_rate=0.3,
         decay=(0.8, 50),

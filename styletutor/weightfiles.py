@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from styletutor.files import write_file
-from styletutor.fingerprint import publisher
+from styletutor.fingerprint import PRINTS, publisher
 from styletutor.formats import Contents, read_contents
 from styletutor.layers import CONV_NAMES, check_layer
 from styletutor.vgg import CAFFE_MEAN, IMAGENET_MEAN, IMAGENET_STD, VGG
@@ -93,6 +93,7 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
             trained_on += " (convention assumed)"
         known = whose and f"vgg19 ({whose}{', 8-bit' * _is_coded(contents)})"
         says = {"name": known or path.stem, "trained_on": trained_on, "sha256": sha256}
+        says |= {"level": PRINTS[whose].level} if whose else {}
         mean = _mean(contents) or CONVENTIONS[convention][2]
         if weight.shape[1:] == (3, 3, 3):  # if not, VGG says so
             parameters["conv1_1"] = (_for_rgb(weight, convention), bias)

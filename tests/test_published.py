@@ -325,7 +325,7 @@ def test_training_is_what_makes_a_reconstruction_resemble_the_photograph(vgg: VG
 
 def test_the_style_is_reached_to_a_hundredth(vgg: VGG) -> None:
     """In 100 evaluations, from the photograph and without a content to keep."""
-    photo, art = (st.load_image(name, 96) for name in ("coffee", "swirling-strokes"))
+    photo, art = (st.load_image(name, 96) for name in ("astronaut", "stained-glass"))
     recipe = st.recipes["default"]
     objective = recipe.objective(vgg, content=photo, styles=[art])
     objective.set_weight("content", 0.0)

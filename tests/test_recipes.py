@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from conftest import make_tiny_vgg, random_pictures
 
 from styletutor.cli import main
+from styletutor.fingerprint import PRINTS
 from styletutor.losses import content_loss, gram_matrix, style_loss
 from styletutor.recipe import STYLE_LAYERS
 from styletutor.recipes import find_recipe, recipes
@@ -246,7 +247,7 @@ def default(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str, 
     def share(one: np.ndarray, other: np.ndarray) -> float:
         return ((one - other) ** 2).sum() / (other**2).sum()
 
-    content = sum(share(fx[name], fp[name]) / 2 for name in ("relu2_1", "relu4_2"))
+    content = share(fx["relu4_2"], fp["relu4_2"])
     style = sum(
         share(gram(fx[name], fx[name].size), gram(fa[name], fa[name].size)) / 5
         for name in STYLE_LAYERS
@@ -289,6 +290,25 @@ def test_terms_are_the_systems_own(name: str, size: tuple[int, int]) -> None:
     for term, value in expected.items():
         assert terms[term].item() == pytest.approx(value, rel=1e-6), term
     assert terms["total"].item() == pytest.approx(sum(expected.values()), rel=1e-6)
+
+
+def test_networks_are_brought_to_the_level_that_a_recipe_is_for() -> None:
+    """A published network is taken as it is by the recipes written for it."""
+    vgg, photo = make_tiny_vgg(), random_pictures(1, 32, 32)
+    before = vgg(photo, "relu4_2")["relu4_2"]
+    for whose, names in (
+        ("Oxford", ("gatys2016", "gatys-notebook", "anishathalye", "keras-scipy", "jcjohnson")),
+        ("torchvision", ("zhenye-na", "crowsonkb", "d2l")),
+    ):
+        for name in names:
+            recipe = replace(recipes[name], pooling="avg", round_up=False, edge="zero", white=1.0)
+            for owner in PRINTS:
+                vgg.level = PRINTS[owner].level
+                after = recipe.network(vgg)(photo, "relu4_2")["relu4_2"]
+                ratio = PRINTS[whose].level / PRINTS[owner].level
+                torch.testing.assert_close(after, ratio * before, rtol=1e-3, atol=1e-4 * ratio)
+                if whose == owner:
+                    assert torch.equal(after, before)
 
 
 def test_anishathalyes_styles_blend_their_losses() -> None:

@@ -36,8 +36,7 @@ class TransferStudio(Panel):
 
     Pictures are (1, 3, H, W) in [0, 1], samples' names or paths; `styles` one or up to three.
     Faders count from the next evaluation on, all else from the next start. `vgg` None is what
-    "auto" means to `load_vgg`; the other arguments are those of `transfer`, where the controls
-    stand at first. The settings say what an evaluation costs with each network.
+    `load_vgg` takes for "auto"; the others are `transfer`'s, where the controls stand at first.
     Save writes into `folder`, or offers a download if that is None.
     """
 
