@@ -18,7 +18,7 @@ ROWS = (
     (("astronaut", "swirling-strokes"), ("chelsea", "impasto-field")),
     (("coffee", "stained-glass"), ("motorcycle-left", "marbled-paper")),
 )
-SIZE, GAP, WIDTH = 640, 6, 1500
+SIZE, GAP, WIDTH = 512, 6, 1500
 
 
 def paint(photo: str, art: str) -> list[Image.Image]:

@@ -22,8 +22,9 @@ class Recipe:
 
     Weights multiply losses that are counted in `units`. The network is used with this `pooling`
     (None: its own), `round_up`, `edge`, `gain` and `white` (`VGG.adapted`). Its numbers
-    are for features of a certain `level` (mean activation): a network that is known to have another
-    is brought to it, so that the balance is roughly that of the published network. `pixels` is how
+    are for features of a certain `level` (mean activation): a network whose level is known and far
+    from it (less than half, more than twice) is brought to it, so that the balance is roughly that
+    of the published network. `pixels` is how
     wide its range of pixels is: `learning_rate` and `epsilon` are in those. `decay` (factor, every)
     lowers the learning rate. `side` says which side of the pictures is shrunk to how many pixels,
     `style_scale` how many times as wide as the content the styles are made.
@@ -64,6 +65,7 @@ class Recipe:
         """The network as this recipe uses it."""
         names = ("pooling", "round_up", "edge", "gain", "white")
         strength = self.level / vgg.level if self.level and vgg.level else 1.0
+        strength = 1.0 if 0.5 < strength < 2 else strength
         return vgg.adapted(**{n: getattr(self, n) for n in names}, strength=strength)
 
     def objective(

@@ -52,6 +52,16 @@ def press(panel: "Locator", name: str) -> None:
     button(panel, name).click()
 
 
+def described(layer: str) -> str:
+    """As the map of the network that the lessons have here says it."""
+    row = st.load_vgg("auto", device="cpu").layer(layer)
+    side = f"{row.receptive_field} × {row.receptive_field}"
+    return (
+        f"{layer}: {row.channels} channels, one position sees {side} pixels, "
+        f"positions are {row.stride} apart"
+    )
+
+
 def source_of(image: "Locator") -> str:
     expect(image).to_have_attribute("src", re.compile("blob:"))
     return image.get_attribute("src")
@@ -83,10 +93,12 @@ def is_well(lab: Lab) -> None:
 def test_lesson_1_the_explorer(lab: Lab) -> None:
     lesson(lab, "01", "SIZE = 96")
     panel = panel_with(lab, ".st-map")
-    press(panel, "relu3_1: 128 channels, one position sees 24 × 24 pixels, positions are 4 apart")
-    expect(panel.get_by_text("relu3_1: 128 channels of 24×24")).to_be_visible()
+    press(panel, described("relu3_1"))
+    channels = described("relu3_1").split(",")[0]
+    expect(panel.get_by_text(f"{channels} of 24×24")).to_be_visible()
     lab.page.keyboard.press("ArrowDown")
-    expect(panel.get_by_text("conv3_2: 128 channels of 24×24")).to_be_visible()
+    channels = described("conv3_2").split(",")[0]
+    expect(panel.get_by_text(f"{channels} of 24×24")).to_be_visible()
     large = panel.locator(".st-stage img.st-after").first
     before = source_of(large)
     panel.get_by_role("group", name="channels, the strongest first").get_by_role("button").nth(
@@ -117,7 +129,7 @@ def test_lesson_2_the_reconstruction_lab(lab: Lab) -> None:
     lesson(lab, "02", "SIZE = 96\nEVALUATIONS = 6")
     panel = panel_with(lab, ".st-map")
     expect(panel.get_by_text(re.compile("done: content"))).to_be_visible()
-    press(panel, "relu4_1: 128 channels, one position sees 68 × 68 pixels, positions are 8 apart")
+    press(panel, described("relu4_1"))
     panel.get_by_role("slider", name="evaluations").focus()
     lab.page.keyboard.press("End")
     press(panel, "Start")
@@ -167,7 +179,7 @@ def test_lesson_3_the_gram_lab(lab: Lab) -> None:
 
 
 def test_lesson_4_the_studio(lab: Lab, tmp_path: Path) -> None:
-    lesson(lab, "04", "SIZE = 256\nEVALUATIONS = 12")
+    lesson(lab, "04", "SIZE = 128\nEVALUATIONS = 12")
     expect(lab.page.get_by_text(re.compile("pixels and .* evaluations take about"))).to_be_visible()
     panel = panel_with(lab, ".st-board")
     panel.get_by_role("tab", name="Settings").click()
@@ -205,7 +217,7 @@ def test_lesson_4_the_studio(lab: Lab, tmp_path: Path) -> None:
     press(panel, "Save")
     expect(panel.get_by_text(re.compile(r"saved transfer-1\.png"))).to_be_visible()
     saved = lab.server.folder / "transfer-1.png"
-    assert max(st.load_image(saved).shape) == 256
+    assert max(st.load_image(saved).shape) == 128
 
     press(panel, "Keep as A")
     divider = panel.get_by_role("slider", name="divider between the two pictures")

@@ -200,7 +200,7 @@ def test_a_report_gives_way_to_what_is_given_now(
     words = ["--content", "coffee.png", "--styles", "coins.png", "grass.png", "--output", "o.png"]
     more = ["--style-scales", "1", "0.5", "--blend", "1", "2", "--recipe", "gatys2016"]
     assert main(["transfer", *words, *small, *more, "--report", "first.json"]) == 0
-    assert settings("--recipe", "crowsonkb")["coarse_to_fine"] is True
+    assert settings("--recipe", "crowsonkb", "--evaluations", "2")["coarse_to_fine"] is True
     powers = settings("--style-layer-weight-exp", "2")["style_layers"]
     assert powers == {f"conv{n}_1": 2.0 ** (n - 1) for n in range(1, 6)}
     assert settings("--width", "48")["size"] is None

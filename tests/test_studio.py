@@ -97,7 +97,7 @@ def test_start_shows_picture_curves_and_figures(studio: TransferStudio) -> None:
     assert Image.open(io.BytesIO(studio.view.value)).size == (48, 32)
     assert studio.gauges.terms.x[-1] == len(result.history) == 30
     names = [one["name"] for one in studio.gauges.layers.series]
-    assert len(names) == 7 and "s relu5_1" in names
+    assert len(names) == 6 and "s relu5_1" in names
     assert "evaluation 30 of 30" in studio.gauges.figures.text
     assert re.search(r"content kept -?\d+ % · style removed [\d.]+ %", studio.gauges.figures.text)
     assert studio.note.text.startswith("done") and "tiny, trained on nothing" in studio.view.caption
