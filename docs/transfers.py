@@ -2,12 +2,14 @@
 
     python docs/transfers.py [--output docs/transfers.jpg]
 
-Every result with the photograph and the artwork that it was made of beside it.
+Every result with the photograph and the artwork that it was made of beside it. What is painted is kept
+in build/transfers, so that a second call goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from PIL import Image
 
@@ -19,14 +21,19 @@ ROWS = (
     (("coffee", "stained-glass"), ("motorcycle-left", "marbled-paper")),
 )
 SIZE, GAP, WIDTH = 512, 6, 1500
+KEPT = Path("build/transfers")
 
 
 def paint(photo: str, art: str) -> list[Image.Image]:
     """Result, photograph and artwork; the three at their sizes on the sheet but for a factor."""
-    result = st.transfer(photo, art, vgg=st.load_vgg("vgg19"), size=SIZE)
-    print(f"{photo} × {art}: {result}", flush=True)
-    originals = (st.load_image(name, SIZE) for name in (photo, art))
-    return [Image.fromarray(to_uint8(picture)) for picture in (result.image, *originals)]
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept = KEPT / f"{photo}-{art}.png"
+    if not kept.exists():
+        result = st.transfer(photo, art, vgg=st.load_vgg("vgg19"), size=SIZE)
+        print(f"{photo} × {art}: {result}", flush=True)
+        result.save(kept)
+    pictures = [st.load_image(kept), *(st.load_image(name, SIZE) for name in (photo, art))]
+    return [Image.fromarray(to_uint8(picture)) for picture in pictures]
 
 
 def cell(pictures: list[Image.Image], height: int) -> Image.Image:
