@@ -2,8 +2,8 @@
 
     python docs/transfers.py [--output docs/transfers.jpg]
 
-Every result with the photograph and the artwork that it was made of beside it. What is painted is kept
-in build/transfers, so that a second call goes on.
+Every result with the photograph and the artwork that it was made of beside it. What is painted is
+kept in build/transfers, so that a second call goes on.
 """
 
 from __future__ import annotations
