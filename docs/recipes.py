@@ -28,7 +28,7 @@ def main() -> None:
     for name, recipe in st.recipes.items():
         evaluations = min(recipe.evaluations, MOST)
         how = {"vgg": vgg, "recipe": name, "size": SIZE, "evaluations": evaluations}
-        kept = KEPT / f"{name}.png"
+        kept = KEPT / f"{name}-{SIZE}-{evaluations}.png"
         if not kept.exists():
             result = st.transfer(PHOTO, ART, **how)
             print(f"{name}: {result}", flush=True)

@@ -27,7 +27,7 @@ KEPT = Path("build/transfers")
 def paint(photo: str, art: str) -> list[Image.Image]:
     """Result, photograph and artwork; the three at their sizes on the sheet but for a factor."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    kept = KEPT / f"{photo}-{art}.png"
+    kept = KEPT / f"{photo}-{art}-{SIZE}.png"
     if not kept.exists():
         result = st.transfer(photo, art, vgg=st.load_vgg("vgg19"), size=SIZE)
         print(f"{photo} × {art}: {result}", flush=True)

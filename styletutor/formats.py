@@ -87,11 +87,11 @@ def _decoded(state: Mapping[str, Tensor]) -> Parameters:
         codes, table, bias = (state.get(key + part) for part in ("W_q", "W_table", "b"))
         if codes is None and table is None and bias is None:
             continue
-        plain = _is_plain(table) and _is_plain(bias) and isinstance(codes, Tensor)
-        if not (plain and codes.dtype is torch.uint8 and tuple(table.shape) == (256,)):
+        plain = _is_plain(table) and _is_plain(bias) and _is_plain(codes, torch.uint8)
+        if not (plain and tuple(table.shape) == (256,)):
             raise ValueError(f"its {name} ({key}*) lacks codes, table or biases; get it again")
-        parameters[name] = (table[codes.long()], bias)
-    return _checked(parameters)
+        parameters[name] = (table.detach()[codes.long()], bias.detach())
+    return parameters
 
 
 def _safetensors(path: Path) -> Contents:
@@ -128,11 +128,13 @@ def _pairs(state: Mapping[str, Tensor], keys: Mapping[str, str], prefix: str) ->
     return parameters
 
 
-def _is_plain(values: object) -> bool:
+def _is_plain(values: object, dtype: torch.dtype | None = None) -> bool:
+    # One value expanded to billions takes no room in a file.
     return (
         isinstance(values, Tensor)
-        and values.is_floating_point()
+        and (values.is_floating_point() if dtype is None else values.dtype is dtype)
         and values.ndim > 0
+        and values.numel() <= MOST_VALUES
         and values.layout is torch.strided
         and values.device.type == "cpu"
     )

@@ -15,7 +15,7 @@ from styletutor.checkpoints import read_checkpoint
 from styletutor.files import check_apart, try_writing, write_file
 from styletutor.images import check_writable
 from styletutor.recipes import find_recipe
-from styletutor.reports import as_options, check_report, read_report, turned_at
+from styletutor.reports import as_options, check_network, check_report, read_report, turned_at
 from styletutor.result import Result
 from styletutor.starts import STARTS
 from styletutor.timelapse import check_film
@@ -229,8 +229,7 @@ def _finish(
 ) -> int:
     pooling = arguments.pooling if verb is not st.transfer else None
     vgg = st.load_vgg(arguments.weights or "auto", pooling=pooling, device=arguments.device)
-    if getattr(arguments, "expected_sha256", vgg.sha256) != vgg.sha256:
-        raise ValueError(f"the weights {vgg.name!r} are not those of the report; give --weights")
+    check_network(vgg, getattr(arguments, "expected_sha256", vgg.sha256))
     watch = Watch(arguments)
     result = verb(*pictures, vgg=vgg, on_step=watch, **settings)
     result.save(arguments.output)

@@ -29,12 +29,17 @@ def find_vgg19() -> Path | None:
 
     The variable names a weight file, or a folder that contains torchvision's. Raises
     FileNotFoundError if it is set and nothing is there, and ValueError if the installed package
-    has not the file that is known.
+    has not the file that is known and there is no other.
     """
     given = os.environ.get("STYLETUTOR_WEIGHTS")
     if not given:
-        packaged = _packaged()
-        return packaged or (cached() if cached().is_file() else None)
+        in_cache = cached() if cached().is_file() else None
+        try:
+            return _packaged() or in_cache
+        except ValueError:
+            if in_cache is None:
+                raise
+            return in_cache
     path = Path(given).expanduser()
     path = path / _VGG19_FILE if path.is_dir() else path
     if not path.is_file():

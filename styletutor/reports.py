@@ -7,6 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from styletutor.vgg import VGG
+from styletutor.weightfiles import VGG19_SHA256
+from styletutor.weights import VGG19_TORCHVISION
+
 
 def read_report(path: str, command: str) -> dict[str, Any]:
     """The report of `command` at `path`; an error of one line for anything else."""
@@ -33,6 +37,16 @@ def check_report(report: dict[str, Any], path: str, command: str) -> dict[str, A
     if isinstance(report["settings"].get("blend"), dict):
         raise ValueError(f"{path} has a blend for each layer; only Python can repeat that")
     return report
+
+
+def check_network(vgg: VGG, sha256: str) -> None:
+    """Raise ValueError, with what to ask for, unless the network is the one of a report."""
+    if sha256 != vgg.sha256:
+        torchvisions = sha256.startswith(VGG19_SHA256)
+        raise ValueError(
+            f"the weights {vgg.name!r} are not those of the report, whose file has the SHA-256 "
+            f"{sha256[:8]}…; give --weights {VGG19_TORCHVISION if torchvisions else 'FILE'}"
+        )
 
 
 def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[str]:

@@ -88,7 +88,7 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
         convention, reason, trained_on, whose = _evidence(sha256, contents)
         pooling = pooling or about.get("pooling", "max")
         if asked:
-            convention, reason = asked, "as asked for"
+            convention, reason, whose = asked, "as asked for", _publisher(weight, asked)
         elif reason.startswith("assumed"):
             trained_on += " (convention assumed)"
         known = whose and f"vgg19 ({whose}{', 8-bit' * _is_coded(contents)})"
@@ -110,9 +110,9 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
 def write_weights(network: VGG, path: str | Path, last: str | None = None) -> int:
     """Write the convolutions of a network up to the layer `last` (None: all) as safetensors.
 
-    Weights are rounded to half precision, by at most 1 part in 2048. Returns the file's size in
-    bytes. Raises ValueError for an unknown layer or weights beyond that precision's range, and
-    otherwise as `files.try_writing`.
+    Weights are rounded to half precision, by at most 1 part in 2048 or 3e-8. Returns the file's
+    size in bytes. Raises ValueError for an unknown layer or weights beyond that precision's range,
+    and otherwise as `files.try_writing`.
     """
     end = (
         len(network.layer_names)
@@ -153,7 +153,7 @@ def _evidence(sha256: str, contents: Contents) -> tuple[str, str, str, str | Non
         if prescribed == "styletutor":
             says = contents.about["trained_on"][:200]
             trained_on = "".join(c if c.isprintable() else " " for c in says)
-        elif whose:
+        if whose and trained_on == "unknown":
             trained_on = TRAINED_ON[whose]
         return prescribed, f"as in {contents.format}", trained_on, whose
     if sha256.startswith(VGG19_SHA256):

