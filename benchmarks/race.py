@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import torch
@@ -34,24 +34,24 @@ def run(vgg: VGG, evaluations: int, folder: Path, side: int = 256) -> Iterator[d
     The figure is of the first pair.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for pair in PAIRS:
-        for place, start_name in enumerate(("noise", "content"), start=1):
-            objective, start = problem(vgg, side, start_name, pair)
-            size = start.shape[2:]
-            plain = islice(plain_loop(objective, start), evaluations)
-            curves = {"plain loop": _curve(plain, objective, size)}
-            for precision in ("exact", "fast"):
-                how = {"precision": precision, "coarse_to_fine": start_name == "noise"}
-                steps = descend(objective, start, evaluations, **how)
-                curves[precision] = _curve((step.best for step in steps), objective, size)
-            end, goal = curves["plain loop"][-1]
-            for name in ("exact", "fast"):
-                there = next((s for s, loss in curves[name] if loss <= goal), None)
-                what = f"{name}, {' × '.join(pair)} from {start_name}: s to the plain loop's loss"
-                ratio = None if there is None else there / end
-                yield {"what": what, "value": there, "ratio": ratio, "goal": goal}
-            if pair == PAIRS[0]:
-                _draw(figure, place, f"from {start_name}, {side} px", curves)
+    starts = enumerate(("noise", "content"), start=1)
+    for pair, (place, start_name) in product(PAIRS, starts):
+        objective, start = problem(vgg, side, start_name, pair)
+        size = start.shape[2:]
+        plain = islice(plain_loop(objective, start), evaluations)
+        curves = {"plain loop": _curve(plain, objective, size)}
+        for precision in ("exact", "fast"):
+            how = {"precision": precision, "coarse_to_fine": start_name == "noise"}
+            steps = descend(objective, start, evaluations, **how)
+            curves[precision] = _curve((step.best for step in steps), objective, size)
+        end, goal = curves["plain loop"][-1]
+        for name in ("exact", "fast"):
+            there = next((s for s, loss in curves[name] if loss <= goal), None)
+            what = f"{name}, {' × '.join(pair)} from {start_name}: s to the plain loop's loss"
+            ratio = None if there is None else there / end
+            yield {"what": what, "value": there, "ratio": ratio, "goal": goal}
+        if pair == PAIRS[0]:
+            _draw(figure, place, f"from {start_name}, {side} px", curves)
     figure.savefig(folder / "race.png", dpi=100)
 
 

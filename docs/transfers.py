@@ -15,6 +15,7 @@ from PIL import Image
 
 import styletutor as st
 from styletutor.images import to_uint8
+from styletutor.vgg import VGG
 
 ROWS = (
     (("astronaut", "swirling-strokes"), ("chelsea", "impasto-field")),
@@ -24,12 +25,12 @@ SIZE, GAP, WIDTH = 512, 6, 1500
 KEPT = Path("build/transfers")
 
 
-def paint(photo: str, art: str) -> list[Image.Image]:
+def paint(vgg: VGG, photo: str, art: str) -> list[Image.Image]:
     """Result, photograph and artwork; the three at their sizes on the sheet but for a factor."""
     KEPT.mkdir(parents=True, exist_ok=True)
     kept = KEPT / f"{photo}-{art}-{SIZE}.png"
     if not kept.exists():
-        result = st.transfer(photo, art, vgg=st.load_vgg("vgg19"), size=SIZE)
+        result = st.transfer(photo, art, vgg=vgg, size=SIZE)
         print(f"{photo} × {art}: {result}", flush=True)
         result.save(kept)
     pictures = [st.load_image(kept), *(st.load_image(name, SIZE) for name in (photo, art))]
@@ -68,7 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="docs/transfers.jpg")
     arguments = parser.parse_args()
-    rows = [row([paint(*pair) for pair in pairs]) for pairs in ROWS]
+    vgg = st.load_vgg("vgg19")
+    rows = [row([paint(vgg, *pair) for pair in pairs]) for pairs in ROWS]
     height = sum(r.height for r in rows) + 2 * GAP * (len(rows) - 1)
     sheet, top = Image.new("RGB", (WIDTH, height), "white"), 0
     for each in rows:

@@ -109,4 +109,5 @@ def fetch_vgg19() -> Path:
 
 
 def cached() -> Path:
+    """Where torch.hub keeps torchvision's file, whether or not it is there."""
     return Path(torch.hub.get_dir()) / "checkpoints" / _VGG19_FILE
