@@ -51,7 +51,7 @@ def problem(
         styles=[style],
         content_layers="relu4_2" if "relu4_2" in there else "relu3_3",
         style_layers=[name for name in STYLE_LAYERS if name in there],
-        style_weight=80.0,
+        style_weight=40.0,
     )
     return objective, make_start(start, content)
 

@@ -70,7 +70,7 @@ class Step:
 def descend(
     objective: Objective,
     start: Tensor,
-    evaluations: int = 300,
+    evaluations: int = 200,
     *,
     optimiser: str = "lbfgs",
     learning_rate: float = 0.02,
@@ -78,6 +78,7 @@ def descend(
     epsilon: float = 1e-8,
     decay: tuple[float, int] | None = None,
     clamp: bool = True,
+    wavelength: float = 0.0,
     precision: str = "exact",
     coarse_to_fine: bool = False,
     state: Mapping[str, Tensor] | None = None,
@@ -86,10 +87,11 @@ def descend(
 
     `start` is (B, 3, H, W) in [0, 1] on the network's device: B pictures that are moved
     independently of one another and kept in [0, 1], unless `clamp` is False. `optimiser` is "lbfgs"
-    (needs no learning rate) or "adam" (`learning_rate` is the step in units of the pixels' range;
-    `betas`, `epsilon` and `decay` are explained at `adam.Adam`). Nothing is read back from the
-    device except the first loss. Weights that were changed after a step count from the next
-    evaluation on, where the optimiser starts afresh; the picture never stands still.
+    (needs no learning rate; `wavelength` is explained at `lbfgs.LBFGS`) or "adam" (`learning_rate`
+    is the step in units of the pixels' range; `betas`, `epsilon` and `decay` are explained at
+    `adam.Adam`). Nothing is read back from the device except the first loss. Weights that were
+    changed after a step count from the next evaluation on, where the optimiser starts afresh; the
+    picture never stands still.
 
     `precision` is "exact" (float32 throughout, no TF32) or "fast": features and the network's
     weights in bfloat16, Gram matrices, losses and optimiser in float32, and the last fifth of the
@@ -127,7 +129,7 @@ def descend(
             if optimiser == "adam":
                 method = Adam(learning_rate, betas, epsilon, box, decay)
             else:
-                method = LBFGS(box=box)
+                method = LBFGS(box=box, wavelength=wavelength)
         else:
             method.restart(keep_curvature=True)
         if stage.precision == "fast" and "fast" not in networks:

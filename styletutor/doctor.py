@@ -20,7 +20,7 @@ from styletutor.stages import choose_precision
 from styletutor.vgg import VGG
 from styletutor.weights import describe_vgg19
 
-SIZE, SIZES, EVALUATIONS = 256, (256, 512), 300
+SIZE, SIZES, EVALUATIONS = 256, (256, 512), 200
 
 
 def examine(vgg: VGG) -> Iterator[str]:

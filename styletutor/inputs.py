@@ -26,7 +26,7 @@ Side = tuple[str, int] | None  # "long", "short" or "height", and how many pixel
 
 def ready(vgg: VGG | None, seed: int, how: Mapping[str, Any]) -> VGG:
     """The network to use, after a look at the settings, which is quicker than loading it."""
-    unchecked = ("coarse_to_fine", "clamp", "decay")
+    unchecked = ("coarse_to_fine", "clamp", "decay", "wavelength")
     checked = {name: value for name, value in how.items() if name not in unchecked}
     check_settings(**checked, seed=seed)
     coarse = how.get("coarse_to_fine")

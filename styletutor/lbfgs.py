@@ -6,6 +6,12 @@ Memory Methods" (1994), Eq. 3.13: two passes over the stored pairs in place of f
 matrices between them. Every picture of the batch has its own curvature, step length and safeguard,
 all chosen by masks on the device: a batch gives what single runs would, a step never waits for the
 host, and as its state stays where it is, a step can be recorded as a CUDA graph.
+
+L-BFGS corrects a first guess of the inverse Hessian, usually a multiple of the identity: all pixels
+alike. For a transfer there is a better one, since losses on features bend more along short waves
+than along long ones: a multiple of P, which damps the wave of f cycles per pixel by 1 / sqrt(1 +
+(wavelength · f)²). These are steps in a Sobolev metric (Neuberger, "Sobolev Gradients and
+Differential Equations", 1997). Losses and their minima stay what they are.
 """
 
 from __future__ import annotations
@@ -28,6 +34,8 @@ class LBFGS:
     `history` pairs of differences are kept per picture (memory: 2 · history + 11 pictures). The
     first step moves the variables by `first_step` in the root mean square: for pictures in [0, 1] a
     sensible length whatever the scale of the loss. No step moves them by more than `max_step`.
+    With a `wavelength` in pixels, waves shorter than that are damped in the first guess, as said
+    above, and the variables are pictures (B, …, H, W); at 0 none are.
 
     With `box=(low, high)` every point stays in the box. Variables at a bound whose gradient points
     outwards are left out of the step (two-metric projection, Bertsekas 1982), and curvature pairs
@@ -49,11 +57,14 @@ class LBFGS:
         first_step: float = 0.02,
         max_step: float = 0.1,
         box: tuple[float, float] | None = None,
+        wavelength: float = 0.0,
     ) -> None:
         if history < 1:
             raise ValueError(f"history={history}, but L-BFGS needs at least one curvature pair")
         self.history, self.first_step, self.max_step, self.box = history, first_step, max_step, box
+        self.wavelength = wavelength
         self.basis: Tensor | None = None
+        self.damping: Tensor | None = None
 
     @torch.no_grad()
     def step(self, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
@@ -65,7 +76,7 @@ class LBFGS:
         shape, x, f, g = x.shape, x.flatten(1), loss.unsqueeze(1), gradient.flatten(1)
         if self.basis is None:
             self._allocate(x, f)
-        inner = self._learn(x, f, g)
+        inner = self._learn(x, f, g, shape)
         x = torch.addcmul(self.x, self._move(inner), self.free)
         return (x if self.box is None else x.clamp_(*self.box)).view(shape)
 
@@ -95,14 +106,14 @@ class LBFGS:
     def _allocate(self, x: Tensor, f: Tensor) -> None:
         batch, size = x.shape
         m = self.history
-        # Ring buffers of differences of points s and of gradients y, then the present gradient,
-        # and the newest of each; the end is padded with zeros to whole chunks.
+        # Ring buffers of differences of points s and of gradients P y, then the present P g, and
+        # the newest s, y and g; the end is padded with zeros to whole chunks.
         padded = -(-size // CHUNK) * CHUNK
         self.basis = x.new_zeros(2 * m + 1, batch, padded)
         self.new = x.new_zeros(3, batch, padded)
         self.valid = x.new_zeros(batch, m)  # 1 for a pair of good curvature, else 0
         self.sy = x.new_zeros(batch, m, m)  # s_i · y_j where j is not older than i
-        self.yy = x.new_zeros(batch, m, m)
+        self.yy = x.new_zeros(batch, m, m)  # y_i · P y_j
         self.count = torch.arange(m, device=x.device)
         self.slot = self.count[:1].clone()  # where the newest pair goes
         self.gamma = torch.ones_like(f)  # scale of the inverse Hessian
@@ -112,7 +123,7 @@ class LBFGS:
         self.curved = torch.zeros_like(self.fresh)  # has had a good pair since the last failure
         self.x, self.f, self.g, self.free = x.clone(), f.clone(), torch.zeros_like(x), x.clone()
 
-    def _learn(self, x: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    def _learn(self, x: Tensor, f: Tensor, g: Tensor, shape: torch.Size) -> Tensor:
         """Take in what was evaluated; a picture that failed gets its last good point back.
 
         Returns what `_inner` does.
@@ -139,6 +150,9 @@ class LBFGS:
         slot.add_(1).remainder_(m)
         rows = torch.cat([slot, slot + m, torch.full_like(slot, 2 * m)])
         self.basis.index_copy_(0, rows, self.new)
+        if self.wavelength:
+            pictures = self.new[1:, :, : x.shape[1]].unflatten(2, shape[1:])
+            self.basis[:, :, : x.shape[1]].index_copy_(0, rows[1:], self._damp(pictures))
         inner = self._inner()
         # Slices: a list as an index would be brought to the device, and break the recording.
         newest = inner.index_select(1, rows).flatten(1)
@@ -159,6 +173,16 @@ class LBFGS:
         inner = torch.bmm(chunks[0].transpose(0, 1), chunks[1].permute(1, 2, 0))
         return inner.unflatten(0, (len(self.x), -1)).sum(1).mT
 
+    def _damp(self, pictures: Tensor) -> Tensor:
+        """P times pictures (…, B, …, H, W), flattened to (…, B, N)."""
+        height, width = size = pictures.shape[-2:]
+        if self.damping is None:
+            like = {"device": pictures.device, "dtype": pictures.dtype}
+            down, across = torch.fft.fftfreq(height, **like), torch.fft.rfftfreq(width, **like)
+            squares = down.square().unsqueeze(1) + across.square()
+            self.damping = (1 + self.wavelength**2 * squares).rsqrt()
+        return torch.fft.irfft2(torch.fft.rfft2(pictures) * self.damping, s=size).flatten(2)
+
     def _set_free(self) -> None:
         """1 where a variable may move against its gradient, 0 where the box forbids it."""
         if self.box is None:
@@ -169,7 +193,7 @@ class LBFGS:
 
     def _move(self, inner: Tensor) -> Tensor:
         """The step from the present point, limited in length: (B, N)."""
-        rms, squared = self.g.shape[1] ** 0.5, inner[:, -1:, 2]
+        rms, squared = self.g.shape[1] ** 0.5, _dot(self.basis[-1], self.basis[-1])
         steepest = self.first_step * rms / squared.sqrt().clamp(min=TINY)
         weights = torch.where(self.curved, self.gamma, steepest)
         weights = torch.cat([self._correction(inner[:, :-1, 2]), weights], 1) * -self.trust
@@ -179,7 +203,7 @@ class LBFGS:
         return move.mul_(self.max_step / length.clamp(min=self.max_step))
 
     def _correction(self, inner: Tensor) -> Tensor:
-        """What multiplies each s and y in H g, besides γ g, from their products with g: (B, 2m)."""
+        """What multiplies each s and P y in H g, besides γ P g; from products with g: (B, 2m)."""
         m, gamma = self.history, self.gamma.unsqueeze(2)
         order = (self.count + self.slot + 1) % m  # oldest first
         valid = self.valid[:, order].unsqueeze(2)

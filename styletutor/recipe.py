@@ -24,12 +24,12 @@ class Recipe:
     (None: its own), `round_up`, `edge`, `gain` and `white` (`VGG.adapted`). Its numbers
     are for features of a certain `level` (mean activation): a network whose level is known and far
     from it (less than half, more than twice) is brought to it, so that the balance is roughly that
-    of the published network. `pixels` is how
-    wide its range of pixels is: `learning_rate` and `epsilon` are in those. `decay` (factor, every)
-    lowers the learning rate. `side` says which side of the pictures is shrunk to how many pixels,
-    `style_scale` how many times as wide as the content the styles are made.
-    Without `clamp` pixels may leave [0, 1] on the way, and are cut at the end. `notes` are the
-    differences between the program, its description and this recipe.
+    of the published network. `pixels` is how wide its range of pixels is: `learning_rate` and
+    `epsilon` are in those. `decay` (factor, every) lowers the learning rate, and `wavelength` is
+    what L-BFGS begins with (`lbfgs.LBFGS`). `side` says which side of the pictures is shrunk to how
+    many pixels, `style_scale` how many times as wide as the content the styles are made. Without
+    `clamp` pixels may leave [0, 1] on the way, and are cut at the end. `notes` are the differences
+    between the program, its description and this recipe.
     """
 
     name: str
@@ -56,8 +56,9 @@ class Recipe:
     start: str = "content"
     noise: Noise = GREY_NOISE
     clamp: bool = True
+    wavelength: float = 0.0
     coarse_to_fine: bool | None = False
-    evaluations: int = 300
+    evaluations: int = 200
     side: tuple[str, int] | None = None
     style_scale: float | None = None
 

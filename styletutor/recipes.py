@@ -46,7 +46,8 @@ _ALL = [
         name="default",
         source="Gatys et al. (2016), the layers of Section 3, after the ReLU; losses as shares, "
         "and their balance chosen by looking",
-        style_weight=80.0,
+        style_weight=40.0,
+        wavelength=32.0,
         coarse_to_fine=None,
     ),
     Recipe(

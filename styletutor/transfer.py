@@ -80,7 +80,7 @@ def transfer(
     "histogram".
 
     **The look.** The `recipe` sets layers, weights, pooling, optimiser, start, size and
-    `evaluations` (the budget in forward and backward passes; 300 for ours); arguments that are not
+    `evaluations` (the budget in forward and backward passes; 200 for ours); arguments that are not
     None replace what it says, in its own units. `start` is "content", "noise" or a picture, of
     which a share `noise_blend` is noise. `learning_rate`, `beta1`, `beta2` and `epsilon` count for
     Adam only. `precision` and `coarse_to_fine` are explained at `descent.descend`; by default both
@@ -122,7 +122,7 @@ def transfer(
     how |= {"betas": (own["beta1"], own["beta2"]), "clamp": chosen.clamp, "decay": chosen.decay}
     vgg = ready(vgg, seed, how)
     how |= {"learning_rate": own["learning_rate"] / chosen.pixels}  # of pixels in [0, 1] from here
-    how |= {"epsilon": own["epsilon"] * chosen.pixels}
+    how |= {"epsilon": own["epsilon"] * chosen.pixels, "wavelength": chosen.wavelength}
     photo = scale_content(content, vgg, size, width, chosen.side)
     scales = _each(chosen.style_scale if style_scale is None else style_scale, len(styles))
     pictures = [

@@ -192,7 +192,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(harm: object, tmp_path: Path) ->
     "changes, message",
     [
         ({"content": PHOTO.flip(3)}, "settings content is tensor with sha256"),
-        ({"style_weight": 3.0}, "its settings style_weight is 80.0, not 3.0"),
+        ({"style_weight": 3.0}, "its settings style_weight is 40.0, not 3.0"),
         ({"evaluations": 25}, "its settings evaluations is 24, not 25"),
         ({"seed": 1}, "seed is 0, not 1"),
         ({"vgg": make_tiny_vgg(sha256="1" * 64)}, "weights sha256"),

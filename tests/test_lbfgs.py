@@ -99,6 +99,72 @@ def test_no_more_work_than_torch_on_a_small_network() -> None:
     assert min(mine).item() <= 1.05 * min(theirs).item() / 1e3
 
 
+def dense_damping(height: int, width: int, wavelength: float) -> Tensor:
+    """P for one channel as a matrix (HW, HW), from the waves one by one."""
+    places = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    y, x = (place.double().flatten() for place in places)
+    p = torch.zeros(height * width, height * width, dtype=torch.complex128)
+    for v in range(height):
+        for u in range(width):
+            wave = (
+                torch.exp(2j * torch.pi * (y * v / height + x * u / width))
+                / (height * width) ** 0.5
+            )
+            fy, fx = min(v, height - v) / height, min(u, width - u) / width
+            damped = (1 + wavelength**2 * (fy**2 + fx**2)) ** -0.5
+            p += damped * torch.outer(wave, wave.conj())
+    return p.real
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+@pytest.mark.parametrize("wavelength", [0.0, 8.0])
+def test_the_steps_are_those_of_the_dense_formula(wavelength: float, size: tuple[int, int]) -> None:
+    """BFGS as textbooks have it (Nocedal & Wright 2006, Eq. 6.17), with matrices, from γ P."""
+    memory, n = 4, size[0] * size[1]
+    function, flat = quadratic(10.0, n)  # no step is taken back
+    start = flat.view(1, 1, *size)
+    damping = dense_damping(*size, wavelength)
+    optimiser = LBFGS(memory, first_step=0.1, max_step=1e9, wavelength=wavelength)
+    x, pairs, before = start, [], None
+    for _ in range(15):
+        leaf = x.clone().requires_grad_()
+        loss = function(leaf.flatten(1))
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        g = gradient.flatten()
+        if before is None:
+            move = damping @ g
+            move = -move * 0.1 / move.square().mean().sqrt()
+        else:
+            pairs = [*pairs, (x.flatten() - before[0], g - before[1])][-memory:]
+            s, y = pairs[-1]
+            h = damping * (s @ y) / (y @ damping @ y)
+            for s, y in pairs:
+                v = torch.eye(n, dtype=torch.float64) - torch.outer(y, s) / (s @ y)
+                h = v.T @ h @ v + torch.outer(s, s) / (s @ y)
+            move = -h @ g
+        before = x.flatten(), g
+        following = optimiser.step(x, loss.detach(), gradient)
+        torch.testing.assert_close(following.flatten(), before[0] + move, rtol=1e-7, atol=1e-9)
+        x = following
+
+
+def test_damping_needs_fewer_evaluations_where_short_waves_bend_more() -> None:
+    """½ Σ over waves of (f² + small) |x̂|²: like features, it bends most along short waves."""
+    target = random_pictures(2, 24, 32, seed=4).double()
+    fy, fx = torch.fft.fftfreq(24).view(-1, 1), torch.fft.rfftfreq(32)
+    bend = (fy**2 + fx**2 + 1e-3).double()
+
+    def function(x: Tensor) -> Tensor:
+        return (bend * torch.fft.rfft2(x - target).abs().square()).flatten(1).sum(1)
+
+    start = torch.full_like(target, 0.5)
+    plain, damped = (ours(function, start, 60, LBFGS(wavelength=w)) for w in (0.0, 32.0))
+    for b in range(2):
+        goal = 1e-4 * plain[0][b].item()
+        by = [needed([loss[b : b + 1] for loss in losses], goal) for losses in (plain, damped)]
+        assert by[1] < 0.7 * by[0] < 60
+
+
 @pytest.mark.parametrize("box", [None, (0.0, 1.0)])
 def test_a_batch_gives_what_single_runs_give(box: tuple[float, float] | None) -> None:
     """In float64, where rounding cannot grow into a difference within these evaluations."""

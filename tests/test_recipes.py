@@ -252,7 +252,7 @@ def default(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str, 
         share(gram(fx[name], fx[name].size), gram(fa[name], fa[name].size)) / 5
         for name in STYLE_LAYERS
     )
-    return {"content": content, "style": 80 * style}
+    return {"content": content, "style": 40 * style}
 
 
 ORACLES = {

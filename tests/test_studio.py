@@ -279,10 +279,10 @@ def test_scrub_and_fork(studio: TransferStudio) -> None:
     result = finished(studio)
     from_here = kept[0].evaluation
     assert result.history[:from_here] == whole.history[:from_here]
-    assert result.turned[0]["weights"]["style"] == [8000.0]
+    assert result.turned[0]["weights"]["style"] == [4000.0]
     assert not torch.equal(result.image, whole.image)
     assert studio.view.other == kept[-1].picture, "what was is A"
-    assert "style weight 80 → 8e+03" in studio.note.text
+    assert "style weight 40 → 4e+03" in studio.note.text
 
 
 def test_a_fork_of_another_recipe_is_refused(studio: TransferStudio) -> None:
@@ -362,7 +362,7 @@ def test_what_a_browser_sends_is_no_more_than_it_may_be(studio: TransferStudio) 
     for bad in ("abc", None, 10**9, float("inf"), float("nan"), -(10**9), [1], True):
         browser_sets(board, values={"style": bad, "relu1_1": bad, "nonsense": bad})
         desk = studio.controls.desk
-        assert 0.8 <= desk.style_weight() <= 8000 and 0 <= sum(desk.style_layers().values()) <= 1.01
+        assert 0.4 <= desk.style_weight() <= 4000 and 0 <= sum(desk.style_layers().values()) <= 1.01
     for bad in ("x", 0.5, [1], 10**9):
         browser_sets(board, sources={"relu1_1": bad})
         assert studio.controls.arguments()[0][1] != {}
@@ -433,7 +433,7 @@ def test_keep_and_compare(studio: TransferStudio) -> None:
     browser_sets(studio.view, divider=0.25)
     move(studio, style=-1.0)
     finished(studio.start())
-    assert studio.note.text == "done; A and now differ in: style weight 80 → 8"
+    assert studio.note.text == "done; A and now differ in: style weight 40 → 4"
     assert studio.view.other == before != studio.view.value and studio.view.divider == 0.25
 
 
@@ -452,7 +452,7 @@ def test_balance_now(studio: TransferStudio) -> None:
     gate.go_to(9)
     studio.stop()
     turned = finished(studio).turned
-    assert turned[-1]["weights"]["style"] == [pytest.approx(80 * 10 ** fader(factor), rel=1e-5)]
+    assert turned[-1]["weights"]["style"] == [pytest.approx(40 * 10 ** fader(factor), rel=1e-5)]
 
 
 def test_reset(studio: TransferStudio) -> None:
@@ -544,7 +544,7 @@ def test_two_studios_do_not_disturb_each_other(tmp_path: Path) -> None:
     move(panels[1], style=2.0)
     results = [finished(panel) for panel in panels]
     assert torch.equal(results[0].image, alone.image) and not results[0].turned
-    assert results[1].turned[0]["weights"]["style"] == [8000.0]
+    assert results[1].turned[0]["weights"]["style"] == [4000.0]
     for panel in panels:
         panel.close()
 

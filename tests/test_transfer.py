@@ -103,6 +103,23 @@ def test_same_settings_same_picture(tiny_vgg: VGG, photo: torch.Tensor, art: tor
     assert not torch.equal(first.image, st.transfer(photo, art, seed=5, **arguments).image)
 
 
+def test_the_recipe_says_how_the_optimiser_begins(
+    tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+) -> None:
+    layers = {"content_layers": {"relu2_2": 1.0}, "style_layers": {"relu1_1": 1.0}}
+    how = {"evaluations": 6, "precision": "exact"}
+    result = st.transfer(photo, art, vgg=tiny_vgg, **layers, **how)
+    recipe = replace(st.recipes["default"], **layers)
+    objective = recipe.objective(tiny_vgg, content=photo, styles=[art])
+    damped, plain = (
+        [step.losses["total"] for step in descend(objective, photo, wavelength=w, **how)]
+        for w in (recipe.wavelength, 0.0)
+    )
+    totals = [row["total"] for row in result.history]
+    assert totals == pytest.approx(damped, rel=1e-5)
+    assert totals != pytest.approx(plain, rel=1e-3)
+
+
 def test_content_from_noise_comes_back(tiny_vgg: VGG, photo: torch.Tensor) -> None:
     result = st.reconstruct_content(photo, "conv1_1", vgg=tiny_vgg, evaluations=150)
     start = st.reconstruct_content(photo, "conv1_1", vgg=tiny_vgg, evaluations=1)

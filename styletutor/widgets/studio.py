@@ -49,7 +49,7 @@ class TransferStudio(Panel):
         recipe: str = "default",
         start: str = "content",
         size: int = 256,
-        evaluations: int = 300,
+        evaluations: int = 200,
         seed: int = 0,
         folder: str | Path | None = ".",
     ) -> None:
