@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from benchmarks.rivals import plain_loop
-from benchmarks.setting import network, problem
+from benchmarks.setting import WAVELENGTH, network, problem
 from styletutor.descent import descend
 
 EVALUATIONS = 12
@@ -50,7 +50,7 @@ def main() -> None:
             for _ in range(evaluations):
                 next(loop)
         else:
-            list(descend(objective, start, evaluations, precision=name))
+            list(descend(objective, start, evaluations, precision=name, wavelength=WAVELENGTH))
 
     work(64, 2)  # what libraries set up once is nobody's
     print(peak_of(work, vgg.device))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.rivals import plain_loop
-from benchmarks.setting import PAIRS, problem, wait_for
+from benchmarks.setting import PAIRS, WAVELENGTH, problem, wait_for
 from styletutor.descent import descend
 from styletutor.objective import Objective
 from styletutor.stages import fit
@@ -42,7 +42,7 @@ def run(vgg: VGG, evaluations: int, folder: Path, side: int = 256) -> Iterator[d
         curves = {"plain loop": _curve(plain, objective, size)}
         for precision in ("exact", "fast"):
             how = {"precision": precision, "coarse_to_fine": start_name == "noise"}
-            steps = descend(objective, start, evaluations, **how)
+            steps = descend(objective, start, evaluations, wavelength=WAVELENGTH, **how)
             curves[precision] = _curve((step.best for step in steps), objective, size)
         end, goal = curves["plain loop"][-1]
         for name in ("exact", "fast"):

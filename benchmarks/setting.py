@@ -26,6 +26,7 @@ PAIRS = (
     ("chelsea", "impasto-field"),
 )
 FOREVER = 10**6
+WAVELENGTH = st.recipes["default"].wavelength  # as a transfer without a word more
 
 
 def network(weights: str | None) -> VGG:
@@ -58,7 +59,7 @@ def problem(
 
 def ours(objective: Objective, start: Tensor, precision: str) -> Iterator[object]:
     """An endless descent in one precision."""
-    return descend(objective, start, FOREVER, precision=precision)
+    return descend(objective, start, FOREVER, precision=precision, wavelength=WAVELENGTH)
 
 
 def wait_for(device: torch.device) -> None:

@@ -16,7 +16,7 @@ from styletutor.plots import picture_grid
 from styletutor.units import Units
 
 PHOTO, GLASS, SWIRLS = "coffee", "stained-glass", "swirling-strokes"
-SIZE, EVALUATIONS, COLUMNS, PIXELS = 512, 200, 3, 512
+SIZE, EVALUATIONS, COLUMNS, PIXELS = 512, 100, 3, 512
 EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1", "relu5_1")
 
 
@@ -56,7 +56,9 @@ def main() -> None:
     for statistic in ("covariance", "wasserstein"):
         recipe = replace(st.recipes["default"], units=Units(statistic=statistic))
         objective = recipe.objective(vgg, content=photo, styles=[art])
-        *_, last = descend(objective, photo, EVALUATIONS)
+        *_, last = descend(
+            objective, photo, EVALUATIONS, precision="auto", wavelength=recipe.wavelength
+        )
         pictures[f"statistic '{statistic}'"] = last.best.cpu()
     sheet = picture_grid({"content": photo.cpu(), **pictures}, COLUMNS)
     dpi = PIXELS * COLUMNS / sheet.get_size_inches()[0]

@@ -21,7 +21,7 @@ ROWS = (
     (("astronaut", "swirling-strokes"), ("chelsea", "impasto-field")),
     (("coffee", "stained-glass"), ("motorcycle-left", "marbled-paper")),
 )
-SIZE, GAP, WIDTH = 512, 6, 1500
+SIZE, GAP, WIDTH = 512, 6, 1900
 KEPT = Path("build/transfers")
 
 
