@@ -17,6 +17,7 @@ __all__ = ["STYLE_LAYERS", "Recipe", "find_recipe", "recipes"]
 
 BLOCKS = range(1, 6)
 OXFORD, TORCHVISION = (PRINTS[name].level for name in ("Oxford", "torchvision"))
+WAVELENGTH = 32.0  # pixels: what our own L-BFGS begins with
 MEAN_SQUARES = Units(content="mean", style="mean", average=False)
 
 _JCJOHNSON = Recipe(
@@ -47,7 +48,7 @@ _ALL = [
         source="Gatys et al. (2016), the layers of Section 3, after the ReLU; losses as shares, "
         "and their balance chosen by looking",
         style_weight=40.0,
-        wavelength=32.0,
+        wavelength=WAVELENGTH,
         coarse_to_fine=None,
     ),
     Recipe(
@@ -109,14 +110,15 @@ _ALL = [
         source="Z. Na, neural-style-pytorch, after the PyTorch tutorial on style transfer",
         notes="Faults: what it calls conv_1 to conv_5 are the first five convolutions, before the "
         "ReLU, not the paper's layers, and that is kept here. It cuts pixels inside the closure, "
-        "behind L-BFGS's back; here the optimiser knows of the bounds. Its --lr and --mode do "
-        "nothing, and its README claims Adam, a start from noise and average pooling.",
+        "behind L-BFGS's back; here the optimiser is ours, which knows of the bounds. Its --lr and "
+        "--mode do nothing, and its README claims Adam, a start from noise and average pooling.",
         content_layers={"conv2_2": 1.0},
         style_layers=dict.fromkeys(("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"), 1.0),
         style_weight=1e6,
         units=MEAN_SQUARES,
         pooling="max",
         level=TORCHVISION,
+        wavelength=WAVELENGTH,
         evaluations=620,
     ),
     Recipe(
