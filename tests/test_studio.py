@@ -149,7 +149,7 @@ def test_faders_count_at_once(studio: TransferStudio) -> None:
     gate.open()
     result = finished(studio)
     rows = {row["evaluation"]: row["weights"] for row in result.turned}
-    assert rows[4]["style"] == [800.0] and rows[4]["tv"] == [10.0]
+    assert rows[4]["style"] == [400.0] and rows[4]["tv"] == [5.0]
     assert rows[4]["style relu1_1"] == [pytest.approx(3 / 7)]
     assert rows[7]["style relu2_1"] == [0.0]
     assert rows[7]["style relu1_1"] == [pytest.approx(3 / 6)], "the others share what it had"

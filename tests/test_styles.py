@@ -220,7 +220,7 @@ def test_a_style_for_each_layer(tiny_vgg: VGG) -> None:
     how = {"vgg": tiny_vgg, "evaluations": 4, "content_layers": "relu2_2", "precision": "exact"}
     layered = st.transfer(photo, {"relu1_1": a, "relu2_1": b}, **how)
     objective = Objective(
-        tiny_vgg, content=photo, content_layers="relu2_2", styles=[a, b], style_weight=80,
+        tiny_vgg, content=photo, content_layers="relu2_2", styles=[a, b], style_weight=40,
         style_layers=["relu1_1", "relu2_1"], blend={"relu1_1": [1, 0], "relu2_1": [0, 1]},
     )  # fmt: skip
     assert layered.loss["start"]["total"] == pytest.approx(objective(photo)["total"].item())
