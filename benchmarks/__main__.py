@@ -19,8 +19,8 @@ import styletutor as st
 from benchmarks import race
 from benchmarks.rivals import plain_loop, tutorial_loop
 from benchmarks.setting import (
+    DEFAULT,
     PAIRS,
-    WAVELENGTH,
     medians,
     network,
     ours,
@@ -28,7 +28,6 @@ from benchmarks.setting import (
     seconds,
     wait_for,
 )
-from styletutor.descent import descend
 from styletutor.figures import CONTENT_LAYERS, STYLE_LAYERS
 from styletutor.lbfgs import LBFGS
 from styletutor.vgg import VGG
@@ -56,7 +55,10 @@ def optimiser(vgg: VGG, turns: int) -> Iterator[dict]:
     """What a step of L-BFGS costs beside the evaluation that it follows."""
     for side in (256, 1024):
         objective, start = problem(vgg, side)
-        method, loss = LBFGS(box=(0, 1), wavelength=WAVELENGTH), torch.ones(1, device=vgg.device)
+        method, loss = (
+            LBFGS(box=(0, 1), wavelength=DEFAULT.wavelength),
+            torch.ones(1, device=vgg.device),
+        )
         gradient = 1e-6 * torch.randn(start.shape).to(vgg.device)
         steps = range(20 if vgg.device.type == "cuda" else 5)
 
@@ -92,7 +94,7 @@ def agreement(vgg: VGG, evaluations: int = 100, side: int = 256) -> Iterator[dic
             image = next(loop)
         plain = race.loss_of(objective, image.clamp(0, 1))
         for name in ("exact", "fast"):
-            *_, step = descend(objective, start, evaluations, precision=name, wavelength=WAVELENGTH)
+            *_, step = ours(objective, start, name, evaluations)
             loss = race.loss_of(objective, step.best)
             what = f"{name}, {' × '.join(pair)}: loss after {evaluations} evaluations"
             yield {"what": what, "value": loss, "ratio": loss / plain}

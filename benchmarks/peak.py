@@ -10,8 +10,7 @@ import psutil
 import torch
 
 from benchmarks.rivals import plain_loop
-from benchmarks.setting import WAVELENGTH, network, problem
-from styletutor.descent import descend
+from benchmarks.setting import network, ours, problem
 
 EVALUATIONS = 12
 
@@ -50,7 +49,7 @@ def main() -> None:
             for _ in range(evaluations):
                 next(loop)
         else:
-            list(descend(objective, start, evaluations, precision=name, wavelength=WAVELENGTH))
+            list(ours(objective, start, name, evaluations))
 
     work(64, 2)  # what libraries set up once is nobody's
     print(peak_of(work, vgg.device))

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.rivals import plain_loop
-from benchmarks.setting import PAIRS, WAVELENGTH, problem, wait_for
-from styletutor.descent import descend
+from benchmarks.setting import PAIRS, ours, problem, wait_for
 from styletutor.objective import Objective
 from styletutor.stages import fit
 from styletutor.vgg import VGG
@@ -41,8 +40,7 @@ def run(vgg: VGG, evaluations: int, folder: Path, side: int = 256) -> Iterator[d
         plain = islice(plain_loop(objective, start), evaluations)
         curves = {"plain loop": _curve(plain, objective, size)}
         for precision in ("exact", "fast"):
-            how = {"precision": precision, "coarse_to_fine": start_name == "noise"}
-            steps = descend(objective, start, evaluations, wavelength=WAVELENGTH, **how)
+            steps = ours(objective, start, precision, evaluations, start_name == "noise")
             curves[precision] = _curve((step.best for step in steps), objective, size)
         end, goal = curves["plain loop"][-1]
         for name in ("exact", "fast"):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import styletutor as st
-from styletutor.descent import descend
+from styletutor.descent import Step, descend
 from styletutor.layers import FULL_WIDTH
 from styletutor.objective import Objective
 from styletutor.published import automatic
@@ -26,7 +26,7 @@ PAIRS = (
     ("chelsea", "impasto-field"),
 )
 FOREVER = 10**6
-WAVELENGTH = st.recipes["default"].wavelength  # as a transfer without a word more
+DEFAULT = st.recipes["default"]  # as a transfer without a word more
 
 
 def network(weights: str | None) -> VGG:
@@ -52,14 +52,21 @@ def problem(
         styles=[style],
         content_layers="relu4_2" if "relu4_2" in there else "relu3_3",
         style_layers=[name for name in STYLE_LAYERS if name in there],
-        style_weight=40.0,
+        style_weight=DEFAULT.style_weight,
     )
     return objective, make_start(start, content)
 
 
-def ours(objective: Objective, start: Tensor, precision: str) -> Iterator[object]:
-    """An endless descent in one precision."""
-    return descend(objective, start, FOREVER, precision=precision, wavelength=WAVELENGTH)
+def ours(
+    objective: Objective,
+    start: Tensor,
+    precision: str,
+    evaluations: int = FOREVER,
+    coarse_to_fine: bool = False,
+) -> Iterator[Step]:
+    """A descent in one precision, endless if nothing else is said."""
+    how = {"precision": precision, "coarse_to_fine": coarse_to_fine}
+    return descend(objective, start, evaluations, wavelength=DEFAULT.wavelength, **how)
 
 
 def wait_for(device: torch.device) -> None:
