@@ -65,8 +65,8 @@ def ours(
     coarse_to_fine: bool = False,
 ) -> Iterator[Step]:
     """A descent in one precision, endless if nothing else is said."""
-    how = {"precision": precision, "coarse_to_fine": coarse_to_fine}
-    return descend(objective, start, evaluations, wavelength=DEFAULT.wavelength, **how)
+    method = DEFAULT.method(precision=precision, coarse_to_fine=coarse_to_fine)
+    return descend(objective, start, evaluations, method=method)
 
 
 def wait_for(device: torch.device) -> None:

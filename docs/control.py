@@ -56,9 +56,7 @@ def main() -> None:
     for statistic in ("covariance", "wasserstein"):
         recipe = replace(st.recipes["default"], units=Units(statistic=statistic))
         objective = recipe.objective(vgg, content=photo, styles=[art])
-        *_, last = descend(
-            objective, photo, EVALUATIONS, precision="auto", wavelength=recipe.wavelength
-        )
+        *_, last = descend(objective, photo, EVALUATIONS, method=recipe.method(precision="auto"))
         pictures[f"statistic '{statistic}'"] = last.best.cpu()
     sheet = picture_grid({"content": photo.cpu(), **pictures}, COLUMNS)
     dpi = PIXELS * COLUMNS / sheet.get_size_inches()[0]

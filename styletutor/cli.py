@@ -12,10 +12,9 @@ from typing import NoReturn
 import styletutor as st
 from styletutor import commands, painting
 from styletutor.colours import COLOURS
-from styletutor.descent import OPTIMISERS
 from styletutor.memory import is_out_of_memory
+from styletutor.method import OPTIMISERS, PRECISIONS
 from styletutor.recipe import STYLE_LAYERS
-from styletutor.stages import PRECISIONS
 from styletutor.starts import STARTS
 from styletutor.vgg import POOLINGS
 from styletutor.weights import WEIGHT_NAMES

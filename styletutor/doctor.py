@@ -13,14 +13,14 @@ import torch
 
 from styletutor.descent import descend
 from styletutor.memory import GIB, free_bytes, largest_side, predict
+from styletutor.method import EVALUATIONS, Method
 from styletutor.objective import Objective
 from styletutor.recipes import recipes
 from styletutor.samples import load_image
-from styletutor.stages import choose_precision
 from styletutor.vgg import VGG
 from styletutor.weights import describe_vgg19
 
-SIZE, SIZES, EVALUATIONS = 256, (256, 512), 200
+SIZE, SIZES = 256, (256, 512)
 
 
 def examine(vgg: VGG) -> Iterator[str]:
@@ -41,7 +41,7 @@ def examine(vgg: VGG) -> Iterator[str]:
     seconds = measure(vgg)
     content, style = _layers(vgg)
     yield f"forecast    three evaluations at {SIZE}×{SIZE} pixels: {seconds:.2f} s each"
-    how = {"precision": choose_precision("auto", vgg.device)}
+    how = {"precision": _method(vgg).precision}
     for size in SIZES:
         yield (
             f"            {EVALUATIONS} evaluations at {size}×{size}: "
@@ -72,13 +72,17 @@ def measure(vgg: VGG) -> float:
         style_layers=style,
     )
     # The first prepares; the last of a fast descent is in full precision and does not count.
-    precision = choose_precision("auto", vgg.device)
     laps, began = [], time.perf_counter()
-    for step in descend(objective, picture, 6, precision=precision):
+    for step in descend(objective, picture, 6, method=_method(vgg)):
         step.losses["total"]  # wait for it
         laps.append(time.perf_counter() - began)
         began = time.perf_counter()
     return statistics.median(laps[1:4])
+
+
+def _method(vgg: VGG) -> Method:
+    method = recipes["default"].method(precision="auto")
+    return method.settled(vgg.device, "content", (SIZE, SIZE))
 
 
 def _describe(device: torch.device) -> str:

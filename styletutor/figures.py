@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from styletutor.inputs import Picture, ready, source, to_picture
-from styletutor.memory import ensure_fit
-from styletutor.objective import Objective
+from styletutor.method import EVALUATIONS, Method
+from styletutor.reconstruct import aim, rebuild
 from styletutor.result import Result
-from styletutor.solve import OnStep, as_json, run_descent
-from styletutor.stages import choose_coarse, choose_precision
-from styletutor.starts import make_start
+from styletutor.solve import OnStep, Way
 from styletutor.vgg import VGG
 
 BLOCKS = range(1, 6)
@@ -28,7 +24,7 @@ def figure_one(
     style: Picture,
     *,
     vgg: VGG | None = None,
-    evaluations: int = 200,
+    evaluations: int = EVALUATIONS,
     size: int | None = None,
     seed: int = 0,
     on_step: OnStep | None = None,
@@ -43,8 +39,11 @@ def figure_one(
     style ones from the same. Each picture goes only as deep into the network as it needs. The
     arguments, the result and the errors are otherwise those of `reconstruct_content`.
     """
-    how = _how(evaluations, precision)
-    vgg = ready(vgg, seed, how)
+    method, way = (
+        Method(precision=precision, coarse_to_fine=None),
+        Way(on_step=on_step, progress=progress),
+    )
+    vgg = ready(vgg, evaluations, seed)
     target, art = to_picture(photo, vgg, size), to_picture(style, vgg, size)
     each, none = torch.eye(len(BLOCKS)), torch.zeros(len(BLOCKS), len(BLOCKS))
     alone, nested = torch.cat([each, none]), torch.cat([none, torch.ones_like(none).tril()])
@@ -54,8 +53,9 @@ def figure_one(
         "content_layers": dict(zip(CONTENT_LAYERS, alone.T.tolist(), strict=True)),
         "style_layers": dict(zip(STYLE_LAYERS, nested.T.tolist(), strict=True)),
     }
-    named = {"image": source(photo), "style": source(style), "size": size}
-    return _batch("figure one", vgg, target, len(alone), aims, named, seed, how, on_step, progress)
+    settings = {"image": source(photo), "style": source(style), "size": size}
+    settings |= {"seed": seed, "evaluations": evaluations}
+    return rebuild("figure one", vgg, target, aims, settings, method, way, count=len(alone))
 
 
 def reconstruct_each(
@@ -65,7 +65,7 @@ def reconstruct_each(
     kind: str = "content",
     nested: bool = False,
     vgg: VGG | None = None,
-    evaluations: int = 200,
+    evaluations: int = EVALUATIONS,
     size: int | None = None,
     seed: int = 0,
     on_step: OnStep | None = None,
@@ -83,45 +83,16 @@ def reconstruct_each(
         raise ValueError(f"unknown kind {kind!r}; choose {' or '.join(KINDS)}")
     if isinstance(layers, str) or len(set(layers)) < len(layers) or not layers:
         raise ValueError(f"layers={layers!r}; give a list of different layers, one per picture")
-    how = _how(evaluations, precision)
-    vgg = ready(vgg, seed, how)
+    method, way = (
+        Method(precision=precision, coarse_to_fine=None),
+        Way(on_step=on_step, progress=progress),
+    )
+    vgg = ready(vgg, evaluations, seed)
     target = to_picture(picture, vgg, size)
     square = torch.ones(len(layers), len(layers)).tril() if nested else torch.eye(len(layers))
     weights = dict(zip(layers, square.T.tolist(), strict=True))
-    aims: dict[str, Any] = {"content": target, "content_layers": weights}
-    if kind == "style":
-        aims = {"styles": [target], "style_layers": weights}
-    named = {"image": source(picture), "layers": list(layers), "nested": nested, "size": size}
+    aims = aim(kind, target, weights)
+    settings = {"image": source(picture), "layers": list(layers), "nested": nested, "size": size}
+    settings |= {"seed": seed, "evaluations": evaluations}
     command = f"reconstruct each {kind}"
-    return _batch(command, vgg, target, len(layers), aims, named, seed, how, on_step, progress)
-
-
-def _how(evaluations: int, precision: str) -> dict[str, Any]:
-    how: dict[str, Any] = {"evaluations": evaluations, "precision": precision}
-    return how | {"optimiser": "lbfgs", "learning_rate": 0.02}
-
-
-def _batch(
-    command: str,
-    vgg: VGG,
-    target: Tensor,
-    count: int,
-    aims: Mapping[str, Any],
-    named: Mapping[str, Any],
-    seed: int,
-    how: dict[str, Any],
-    on_step: OnStep | None,
-    progress: bool | None,
-) -> Result:
-    objective = Objective(vgg, **aims)
-    how["precision"] = choose_precision(how["precision"], vgg.device)
-    how["coarse_to_fine"] = choose_coarse(None, "noise", target.shape[2:])
-    content, style = (tuple(aims.get(f"{kind}_layers", ())) for kind in KINDS)
-    batch = objective.structure(count).layers
-    art = [picture.shape[2:] for picture in aims.get("styles", ())]
-    needs = {"batch": batch, "precision": how["precision"], "styles": art}
-    ensure_fit(vgg, target.shape[2:], content, style, **needs)
-    start = make_start("noise", target, seed).repeat(count, 1, 1, 1)
-    about = {"start": "noise", "seed": seed, **how, "weights": vgg.source, "pooling": vgg.pooling}
-    settings = as_json({**named, **about})
-    return run_descent(command, objective, start, settings, how, on_step, progress)
+    return rebuild(command, vgg, target, aims, settings, method, way, count=len(layers))

@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletutor.descent import check_settings
 from styletutor.images import pixels_sha256, resize_image
-from styletutor.knobs import LayerWeights, layer_shares
+from styletutor.knobs import layer_shares
 from styletutor.memory import ensure_fit
+from styletutor.method import Method, check_evaluations, is_whole
 from styletutor.samples import load_image
-from styletutor.stages import choose_precision
+from styletutor.stages import fit
+from styletutor.starts import GREY_NOISE, STARTS, Noise, make_start
+from styletutor.structure import Structure
 from styletutor.vgg import VGG, check_images
 from styletutor.weights import load_vgg
 
@@ -24,52 +26,67 @@ Picture = Tensor | str | Path
 Side = tuple[str, int] | None  # "long", "short" or "height", and how many pixels it has
 
 
-def ready(vgg: VGG | None, seed: int, how: Mapping[str, Any]) -> VGG:
-    """The network to use, after a look at the settings, which is quicker than loading it."""
-    unchecked = ("coarse_to_fine", "clamp", "decay", "wavelength")
-    checked = {name: value for name, value in how.items() if name not in unchecked}
-    check_settings(**checked, seed=seed)
-    coarse = how.get("coarse_to_fine")
-    if not (coarse is None or isinstance(coarse, bool)):
-        raise ValueError(f"coarse_to_fine={coarse!r}; it must be True, False or None")
+def ready(vgg: VGG | None, evaluations: int, seed: int) -> VGG:
+    """The network to use, after a look at the numbers, which is quicker than loading it."""
+    check_evaluations(evaluations)
+    if not is_whole(seed) or abs(seed) >= 2**63:
+        raise ValueError(f"seed={seed}; it must be a whole number of at most 63 bits")
     if not (vgg is None or isinstance(vgg, VGG)):
         raise ValueError(f"vgg={vgg!r} is no network; load one, as in vgg=st.load_vgg('pocket')")
     return load_vgg("auto") if vgg is None else vgg
 
 
 def check_fit(
-    vgg: VGG,
-    picture: Tensor,
-    styles: Sequence[Tensor],
-    content_layers: LayerWeights,
-    style_layers: LayerWeights,
-    how: Mapping[str, Any],
-    regions: int = 0,
+    vgg: VGG, picture: Tensor, method: Method, aims: Mapping[str, Any], batch: int = 1
 ) -> None:
-    """Raise ValueError if a descent on (B, 3, H, W) pictures needs more memory than is free."""
-    names = [list(layer_shares(layers)) for layers in (content_layers, style_layers)]
-    if not any(names):
+    """Raise ValueError if a descent needs more memory than is free, before it has taken any.
+
+    `aims` are the keywords of an `Objective` for pictures of the size of `picture` (B, 3, H, W),
+    `batch` of them if that is more. A layer with a weight for each counts for those that give it
+    any, and one with a single weight, which may be turned yet, for all.
+    """
+    terms = {t: layer_shares(aims.get(f"{t}_layers", ())) for t in ("content", "style")}
+    layers = [layer for shares in terms.values() for layer in shares]
+    if not layers:
         raise ValueError("no layer was given; name at least one, as in 'relu4_2'")
-    needs = {"batch": len(picture), "optimiser": how["optimiser"], "regions": regions}
-    needs["precision"] = choose_precision(how["precision"], vgg.device)
-    sizes = [style.shape[2:] for style in styles]
-    ensure_fit(vgg, picture.shape[2:], *names, styles=sizes, **needs)
+    vgg.deepest(layers)  # raises, in one line, for a layer that the network does not have
+    everywhere = [True] * max(batch, len(picture))
+    uses = {
+        f"{term} {layer}": [w > 0 for w in weight] if isinstance(weight, list) else everywhere
+        for term, shares in terms.items()
+        for layer, weight in shares.items()
+    }
+    ensure_fit(
+        vgg,
+        picture.shape[2:],
+        *terms.values(),
+        batch=Structure.of(uses, vgg.layer_names, tv=False).layers,
+        precision=method.precision,
+        optimiser=method.optimiser,
+        styles=[style.shape[2:] for style in aims.get("styles", ())],
+        regions=len(aims.get("masks") or ()),
+    )
 
 
 def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
     """`picture` as a tensor on the network's device, shrunk to `size`."""
-    if isinstance(picture, Tensor):
-        check_images(picture)
-        low, high = picture.min().item(), picture.max().item()
-        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN fails as well
-            raise ValueError(f"a picture has values from {low:g} to {high:g}, expected [0, 1]")
-        picture = picture if size is None else resize_image(picture, size)
-    elif isinstance(picture, str | Path):
-        picture = load_image(picture, size)
-    else:
-        kind = type(picture).__name__
-        raise ValueError(f"a picture is a {kind}; give a tensor, a sample's name or a path")
-    return picture.to(vgg.device, vgg.mean.dtype)
+    return _read(picture, size).to(vgg.device, vgg.mean.dtype)
+
+
+def to_start(
+    start: Picture,
+    like: Tensor,
+    seed: int,
+    noise: Noise = GREY_NOISE,
+    noise_blend: float = 0.0,
+    clamp: bool = True,
+) -> Tensor:
+    """What a descent begins with, as `starts.make_start`; a file is fitted to `like`."""
+    if isinstance(start, Tensor):
+        start = _read(start, None)
+    elif isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
+        start = fit(load_image(start).to(like), like.shape[2:], 1)
+    return make_start(start, like, seed, noise, noise_blend, clamp)
 
 
 def scale_content(
@@ -115,6 +132,19 @@ def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
     return values[0, 0]
 
 
+def _read(picture: Picture, size: int | None) -> Tensor:
+    if isinstance(picture, Tensor):
+        check_images(picture)
+        low, high = picture.min().item(), picture.max().item()
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN fails as well
+            raise ValueError(f"a picture has values from {low:g} to {high:g}, expected [0, 1]")
+        return picture if size is None else resize_image(picture, size)
+    if isinstance(picture, str | Path):
+        return load_image(picture, size)
+    kind = type(picture).__name__
+    raise ValueError(f"a picture is a {kind}; give a tensor, a sample's name or a path")
+
+
 def _shrunk(picture: Picture, vgg: VGG, size: int | None, side: Side) -> Tensor:
     picture = to_picture(picture, vgg, size)
     if size is not None or side is None:
@@ -127,7 +157,7 @@ def _shrunk(picture: Picture, vgg: VGG, size: int | None, side: Side) -> Tensor:
 
 def _to_width(picture: Tensor, width: int, what: str) -> Tensor:
     height, before = picture.shape[2:]
-    if not isinstance(width, numbers.Integral) or isinstance(width, bool) or width < 1:
+    if not is_whole(width) or width < 1:
         raise ValueError(f"{what} makes no picture; it must be at least 1 pixel wide")
     return resize_image(picture, max(1, round(width * max(height, before) / before)), enlarge=True)
 

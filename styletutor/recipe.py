@@ -1,13 +1,15 @@
-"""A set-up of a style transfer as data, and the objective that it describes."""
+"""A set-up of a style transfer as data, and the network, method and objective that it describes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from torch import Tensor
 
 from styletutor.knobs import Blend, LayerWeights
+from styletutor.method import EVALUATIONS, Method
 from styletutor.objective import Objective
 from styletutor.starts import GREY_NOISE, Noise
 from styletutor.units import SHARES, Units
@@ -47,18 +49,18 @@ class Recipe:
     gain: float | tuple[float, float, float] = 1.0
     white: float = 1.0
     level: float | None = None
-    optimiser: str = "lbfgs"
-    learning_rate: float = 0.02
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    decay: tuple[float, int] | None = None
+    optimiser: str = Method.optimiser
+    learning_rate: float = Method.learning_rate
+    betas: tuple[float, float] = Method.betas
+    epsilon: float = Method.epsilon
+    decay: tuple[float, int] | None = Method.decay
     pixels: float = 1.0
     start: str = "content"
     noise: Noise = GREY_NOISE
-    clamp: bool = True
-    wavelength: float = 0.0
-    coarse_to_fine: bool | None = False
-    evaluations: int = 200
+    clamp: bool = Method.clamp
+    wavelength: float = Method.wavelength
+    coarse_to_fine: bool | None = Method.coarse_to_fine
+    evaluations: int = EVALUATIONS
     side: tuple[str, int] | None = None
     style_scale: float | None = None
 
@@ -68,6 +70,16 @@ class Recipe:
         strength = self.level / vgg.level if self.level and vgg.level else 1.0
         strength = 1.0 if 0.5 < strength < 2 else strength
         return vgg.adapted(**{n: getattr(self, n) for n in names}, strength=strength)
+
+    def method(self, **given: Any) -> Method:
+        """How this recipe moves a picture, its units of pixels made those of [0, 1].
+
+        `given` are fields of a `Method` that replace what it says, in its own units.
+        """
+        same = {f.name for f in fields(Method)} & {f.name for f in fields(self)}
+        own = Method(**{**{name: getattr(self, name) for name in same}, **given})
+        rate, epsilon = own.learning_rate / self.pixels, own.epsilon * self.pixels
+        return replace(own, learning_rate=rate, epsilon=epsilon)
 
     def objective(
         self,

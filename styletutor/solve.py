@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +15,73 @@ from torch import Tensor
 from styletutor.checkpoints import Checkpoint, Frame, without_interrupts
 from styletutor.descent import Step, Stop, descend
 from styletutor.images import pixels_sha256
-from styletutor.inputs import source, to_picture
 from styletutor.memory import is_out_of_memory
+from styletutor.method import Method
 from styletutor.objective import Objective
 from styletutor.record import Record, read_back
 from styletutor.result import Result
-from styletutor.samples import load_image
-from styletutor.stages import choose_coarse, choose_precision, fit
-from styletutor.starts import GREY_NOISE, STARTS, Noise, make_start
+from styletutor.stages import fit
 
 OnStep = Callable[[Step], object]
 SECONDS_BETWEEN_LOOKS = 0.25  # reading a loss makes a GPU wait: not at every evaluation
 
 
-def run_descent(
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """What happens on the way of a descent, besides it.
+
+    `on_step` is called after every evaluation, `progress` is the bar (None: where there is a
+    terminal or a notebook), `checkpoint` a file that is written `every` so many evaluations, and
+    `resume` such a file, or a frame, to go on from. Raises ValueError for things of other kinds.
+    """
+
+    on_step: OnStep | None = None
+    progress: bool | None = None
+    checkpoint: str | Path | None = None
+    every: int | None = None
+    resume: str | Path | Frame | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_step is not None and not callable(self.on_step):
+            raise ValueError(
+                f"on_step={self.on_step!r} cannot be called; give a function of a step"
+            )
+        files = {"checkpoint": str | Path | None, "resume": str | Path | Frame | None}
+        for name, kinds in files.items():
+            given = getattr(self, name)
+            if not isinstance(given, kinds):
+                raise ValueError(f"{name}={given!r}; give the path of a file")
+
+
+def solve(
     command: str,
     objective: Objective,
-    start: Tensor,
+    first: Tensor,
     settings: Mapping[str, Any],
-    how: Mapping[str, Any],
-    on_step: OnStep | None = None,
-    progress: bool | None = None,
-    checkpoint: Checkpoint | None = None,
-    frame: Frame | None = None,
+    method: Method,
+    way: Way,
 ) -> Result:
-    """Descend from `start` (B, 3, H, W), as `how` tells `descend`, and gather the `Result`.
+    """Descend from `first` (B, 3, H, W) by a settled `method`, and gather the `Result`.
 
-    `settings` go into the report. Ctrl-C, or `Stop` raised by `on_step`, ends it early with the
-    best picture so far; so does a device that runs out of memory, with a warning. A `checkpoint` is
-    written now and then, and a `frame` is gone on from.
+    `settings` go into the report, and say how many "evaluations" there are. Ctrl-C, or `Stop`
+    raised by `on_step`, ends it early with the best picture so far; so does a device that runs out
+    of memory, with a warning.
     """
+    vgg = objective.vgg
+    own = {name: getattr(method, name) for name in ("optimiser", "learning_rate")}
+    chosen = {name: getattr(method, name) for name in ("precision", "coarse_to_fine")}
+    about = {"weights": vgg.source, "pooling": vgg.pooling}
+    settings = _as_json({**own, **settings, **chosen, **about})
+    checkpoint, frame = _files(command, objective, first, settings, way)
     record, state = Record(weights=objective.weight_values()), None
     if frame is not None:
         state, record = frame.tensors, frame.record.copy()
         _set_weights(objective, record.weights)
     began, done = time.monotonic() - record.seconds, len(record.rows)
-    interrupted, steps = False, descend(objective, start, state=state, **how)
+    evaluations, interrupted = settings["evaluations"], False
+    steps = descend(objective, first, evaluations, method=method, state=state)
     last: Step | None = None
-    with ProgressBar(how["evaluations"], done, command, progress) as bar:
+    with ProgressBar(evaluations, done, command, way.progress) as bar:
         try:
             while True:
                 with without_interrupts(checkpoint is not None):
@@ -65,8 +95,8 @@ def run_descent(
                     _set_weights(objective, frame.weights)
                 else:
                     bar(step)
-                    if on_step is not None:
-                        on_step(step)
+                    if way.on_step is not None:
+                        way.on_step(step)
                 if checkpoint is not None:
                     record.seconds = time.monotonic() - began
                     _keep(checkpoint.keep, step, record)
@@ -83,11 +113,11 @@ def run_descent(
                 )
             elif checkpoint is not None:
                 _keep(checkpoint.write, last, record)
-    history, vgg = record.history(), objective.vgg
+    history = record.history()
     return Result(
-        image=fit(last.best, start.shape[2:], 1).clamp(0, 1).cpu(),
+        image=fit(last.best, first.shape[2:], 1).clamp(0, 1).cpu(),
         history=history,
-        settings=dict(settings),
+        settings=settings,
         loss={"start": _terms(history[0]), "end": _terms(read_back([(last.best_parts, [])])[0])},
         command=command,
         backbone={"name": vgg.name, "sha256": vgg.sha256, "trained_on": vgg.trained_on},
@@ -98,55 +128,26 @@ def run_descent(
     )
 
 
-def solve(
-    command: str,
-    objective: Objective,
-    picture: Tensor,
-    start: Tensor | str | Path,
-    settings: Mapping[str, Any],
-    how: Mapping[str, Any],
-    on_step: OnStep | None,
-    progress: bool | None,
-    files: tuple[str | Path | None, int | None, str | Path | Frame | None],
-    noise: Noise = GREY_NOISE,
-) -> Result:
-    """Make the start, choose what was left to us, record the settings, and `run_descent`.
-
-    The result has the size of `picture`; `files` are checkpoint, how often it is written, and what
-    to resume from.
-    """
-    named = source(start)
-    if isinstance(start, Tensor):
-        start = to_picture(start, objective.vgg, None)
-    elif isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
-        start = fit(load_image(start).to(picture), picture.shape[2:], 1)
-    blend, clamp = settings.get("noise_blend", 0.0), how.get("clamp", True)
-    first = make_start(start, picture, settings["seed"], noise, blend, clamp)
-    vgg, coarse = objective.vgg, choose_coarse(how["coarse_to_fine"], start, picture.shape[2:])
-    precision = choose_precision(how["precision"], vgg.device)
-    chosen = {"precision": precision, "coarse_to_fine": coarse}
-    about = {"start": named, "weights": vgg.source, "pooling": vgg.pooling}
-    settings, how = as_json({**settings, **chosen, **about}), {**how, **chosen}
-    path, every, resume = files
-    frame = resume if isinstance(resume, Frame) else None
-    resume = None if frame else resume
-    for name, given in (("checkpoint", path), ("resume", resume)):
-        if not (given is None or isinstance(given, str | Path)):
-            raise ValueError(f"{name}={given!r}; give the path of a file")
+def _files(
+    command: str, objective: Objective, first: Tensor, settings: Mapping[str, Any], way: Way
+) -> tuple[Checkpoint | None, Frame | None]:
+    """The checkpoint to write, and the frame to go on from, if they are wanted."""
+    frame = way.resume if isinstance(way.resume, Frame) else None
+    resume = None if frame else way.resume
     saved = None
-    if path or resume:
+    if way.checkpoint or resume:
         used = [*objective.styles, *(objective.masks or ()), first]
         used += [] if objective.content is None else [objective.content]
-        run = {"command": command, "settings": settings, "weights sha256": vgg.sha256}
+        run = {"command": command, "settings": settings, "weights sha256": objective.vgg.sha256}
         run["pictures"] = [pixels_sha256(each) for each in used]
-        saved = Checkpoint(path or resume, run, resume, every)
+        saved = Checkpoint(way.checkpoint or resume, run, resume, way.every)
     if frame is None:
-        frame = saved.frame if saved else None
-    elif set(frame.record.weights) != set(objective.weight_values()) or (
+        return saved, saved.frame if saved else None
+    if set(frame.record.weights) != set(objective.weight_values()) or (
         len(frame.tensors["point.image"]) != len(first)
     ):
         raise ValueError("the frame is of a run with other terms; give the arguments of its own")
-    return run_descent(command, objective, first, settings, how, on_step, progress, saved, frame)
+    return saved, frame
 
 
 def _keep(write: Callable[[Step, Record], None], step: Step, record: Record) -> None:
@@ -157,7 +158,7 @@ def _keep(write: Callable[[Step, Record], None], step: Step, record: Record) -> 
         warnings.warn(f"no checkpoint was written: {error} Going on without.", stacklevel=4)
 
 
-def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with Python's numbers in place of numpy's."""
     return {n: v.item() if isinstance(v, np.generic) else v for n, v in settings.items()}
 

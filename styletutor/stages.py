@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PRECISIONS = ("auto", "exact", "fast")
-LARGE = 256  # pixels: shorter sides than this begin at full size
 MAX_SHRINK = 64
 SMALLEST = 64  # pixels: no coarse picture has a shorter side
 POLISH = 0.2  # share of the evaluations at full size that a fast descent makes in full precision
@@ -23,22 +20,6 @@ class Stage:
     shrink: int
     evaluations: int
     precision: str
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """ "exact" or "fast"; "auto" is fast where the device multiplies bfloat16 numbers natively."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "fast" if native else "exact"
-
-
-def choose_coarse(coarse_to_fine: bool | None, start: object, size: Sequence[int]) -> bool:
-    """None means: where it wins, which is from noise and for large pictures."""
-    return start == "noise" and min(size) >= LARGE if coarse_to_fine is None else coarse_to_fine
 
 
 def plan_stages(

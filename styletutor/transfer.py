@@ -20,12 +20,13 @@ from styletutor.inputs import (
     scale_style,
     source,
     to_mask,
+    to_start,
 )
 from styletutor.knobs import Blend, LayerWeights
 from styletutor.recipe import Recipe
 from styletutor.recipes import find_recipe, recipes
 from styletutor.result import Result
-from styletutor.solve import OnStep, solve
+from styletutor.solve import OnStep, Way, solve
 from styletutor.vgg import VGG
 
 Styles = Picture | Sequence[Picture]
@@ -83,7 +84,7 @@ def transfer(
     `evaluations` (the budget in forward and backward passes; 200 for ours); arguments that are not
     None replace what it says, in its own units. `start` is "content", "noise" or a picture, of
     which a share `noise_blend` is noise. `learning_rate`, `beta1`, `beta2` and `epsilon` count for
-    Adam only. `precision` and `coarse_to_fine` are explained at `descent.descend`; by default both
+    Adam only. `precision` and `coarse_to_fine` are explained at `method.Method`; by default both
     are chosen by device, start and size, and what was chosen is in `result.settings`.
 
     **On the way.** `on_step(step)` is called after every evaluation with a `descent.Step`, and may
@@ -94,9 +95,12 @@ def transfer(
 
     Raises ValueError or FileNotFoundError for bad input before the descent begins.
     """
-    _check_kinds(recipe, masks, on_step)
+    files = {"checkpoint": checkpoint, "every": checkpoint_iterations, "resume": resume}
+    way = Way(on_step=on_step, progress=progress, **files)
+    _check_kinds(recipe, masks)
     if colours not in COLOURS:
         raise ValueError(f"unknown colours {colours!r}; choose one of {', '.join(COLOURS)}")
+    chosen = find_recipe(recipe)
     look = {
         "content_layers": content_layers,
         "style_layers": style_layers,
@@ -105,24 +109,23 @@ def transfer(
         "tv_weight": tv_weight,
         "pooling": pooling,
     }
-    chosen = find_recipe(recipe)
-    chosen = replace(chosen, **{name: plain(v) for name, v in look.items() if v is not None})
-    styles, blend, chosen = _by_layer(style, _plain_blend(blend), chosen, style_layers is not None)
-    own = {
-        "optimiser": chosen.optimiser if optimiser is None else optimiser,
-        "learning_rate": chosen.learning_rate if learning_rate is None else learning_rate,
-        "beta1": chosen.betas[0] if beta1 is None else beta1,
-        "beta2": chosen.betas[1] if beta2 is None else beta2,
-        "epsilon": chosen.epsilon if epsilon is None else epsilon,
-        "evaluations": chosen.evaluations if evaluations is None else evaluations,
-        "precision": precision,
-        "coarse_to_fine": chosen.coarse_to_fine if coarse_to_fine is None else coarse_to_fine,
+    descent = {
+        "optimiser": optimiser,
+        "learning_rate": learning_rate,
+        "epsilon": epsilon,
+        "coarse_to_fine": coarse_to_fine,
+        "evaluations": evaluations,
     }
-    how = {name: value for name, value in own.items() if name not in ("beta1", "beta2")}
-    how |= {"betas": (own["beta1"], own["beta2"]), "clamp": chosen.clamp, "decay": chosen.decay}
-    vgg = ready(vgg, seed, how)
-    how |= {"learning_rate": own["learning_rate"] / chosen.pixels}  # of pixels in [0, 1] from here
-    how |= {"epsilon": own["epsilon"] * chosen.pixels, "wavelength": chosen.wavelength}
+    given = {name: plain(v) for name, v in look.items()} | descent
+    given = {name: value for name, value in given.items() if value is not None}
+    pairs = zip(chosen.betas, (beta1, beta2), strict=True)
+    betas = tuple(own if new is None else new for own, new in pairs)
+    chosen = replace(chosen, betas=betas, **given)
+    styles, blend, chosen = _by_layer(style, _plain_blend(blend), chosen, style_layers is not None)
+    if start is None:  # what is blended with noise has to be a picture
+        start = "content" if noise_blend else chosen.start
+    method = chosen.method(precision=precision)
+    vgg = ready(vgg, chosen.evaluations, seed)
     photo = scale_content(content, vgg, size, width, chosen.side)
     scales = _each(chosen.style_scale if style_scale is None else style_scale, len(styles))
     pictures = [
@@ -132,10 +135,12 @@ def transfer(
     if colours in ("match", "histogram"):
         pictures = [match_colours(picture, photo, colours) for picture in pictures]
     regions = None if masks is None else [to_mask(mask, photo.shape[2:]) for mask in masks]
-    adapted = chosen.network(vgg)
-    layers = chosen.content_layers, chosen.style_layers
-    check_fit(adapted, photo, pictures, *layers, how, len(regions or ()))
-    objective = chosen.objective(vgg, content=photo, styles=pictures, blend=blend, masks=regions)
+    method = method.settled(vgg.device, start, photo.shape[2:])
+    aims = {"styles": pictures, "masks": regions}
+    layers = {name: getattr(chosen, name) for name in ("content_layers", "style_layers")}
+    check_fit(chosen.network(vgg), photo, method, aims | layers)
+    first = to_start(start, photo, seed, chosen.noise, noise_blend, chosen.clamp)
+    objective = chosen.objective(vgg, content=photo, blend=blend, **aims)
     settings = {
         **_named(content, style, styles, blend, masks),
         "size": size,
@@ -144,24 +149,14 @@ def transfer(
         "colours": colours,
         "recipe": recipe,
         **{name: plain(getattr(chosen, name)) for name in look},
+        "start": source(start),
         "noise_blend": noise_blend,
         "seed": seed,
-        **own,
+        **{name: getattr(chosen, name) for name in descent},
+        "beta1": betas[0],
+        "beta2": betas[1],
     }
-    if start is None:  # what is blended with noise has to be a picture
-        start = "content" if noise_blend else chosen.start
-    result = solve(
-        "transfer",
-        objective,
-        photo,
-        start,
-        settings,
-        how,
-        on_step,
-        progress,
-        (checkpoint, checkpoint_iterations, resume),
-        chosen.noise,
-    )
+    result = solve("transfer", objective, first, settings, method, way)
     if colours == "content":
         return replace(result, image=keep_colours(result.image, photo.cpu()))
     return result
@@ -205,13 +200,11 @@ def _as_list(style: Styles) -> list[Picture]:
     return list(style)
 
 
-def _check_kinds(recipe: object, masks: object, on_step: object) -> None:
+def _check_kinds(recipe: object, masks: object) -> None:
     if not isinstance(recipe, str):
         raise ValueError(f"recipe={recipe!r}; give a name: {', '.join(recipes)}")
     if masks is not None and not isinstance(masks, Sequence):
         raise ValueError(f"masks={masks!r}; give a list with one mask for each style")
-    if on_step is not None and not callable(on_step):
-        raise ValueError(f"on_step={on_step!r} cannot be called; give a function of a step")
 
 
 def _key(picture: Picture) -> object:

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rivals import plain_loop
-from styletutor import descent
+from styletutor import method as methods
 from styletutor.descent import Step, Stop, descend
 from styletutor.lbfgs import LBFGS
+from styletutor.method import Method
 from styletutor.objective import Objective
 from styletutor.reconstruct import reconstruct_content
 from styletutor.stages import fit
@@ -47,7 +48,7 @@ def test_one_step_per_evaluation_and_the_loss_falls(optimiser: str) -> None:
         return original(*images_and_network)
 
     objective.parts = counted
-    steps = list(descend(objective, start(), 25, optimiser=optimiser))
+    steps = list(descend(objective, start(), 25, method=Method(optimiser=optimiser)))
     assert [s.evaluation for s in steps] == list(range(1, 26))
     assert calls == 25
     assert torch.equal(steps[0].image, start())
@@ -60,7 +61,7 @@ def test_one_step_per_evaluation_and_the_loss_falls(optimiser: str) -> None:
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_reported_losses_belong_to_the_reported_picture(optimiser: str) -> None:
     objective = make_objective(tv_weight=0.1)
-    for step in descend(objective, start(2), 6, optimiser=optimiser):
+    for step in descend(objective, start(2), 6, method=Method(optimiser=optimiser)):
         with torch.no_grad():
             again, best = objective.parts(step.image), objective.parts(step.best)
         for name, value in step.parts.items():
@@ -70,7 +71,9 @@ def test_reported_losses_belong_to_the_reported_picture(optimiser: str) -> None:
 
 def test_best_is_the_best_so_far_of_each_picture() -> None:
     totals, overshot = [], False
-    for step in descend(make_objective(), start(3), 20, optimiser="adam", learning_rate=0.3):
+    for step in descend(
+        make_objective(), start(3), 20, method=Method(optimiser="adam", learning_rate=0.3)
+    ):
         totals.append(sum(step.parts.values()))
         overshot |= not torch.equal(step.image, step.best)
         torch.testing.assert_close(sum(step.best_parts.values()), torch.stack(totals).min(0).values)
@@ -125,7 +128,7 @@ class NoReading(TorchDispatchMode):
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_nothing_is_read_back_in_a_step(optimiser: str) -> None:
-    steps = descend(make_objective(tv_weight=0.1), start(2), 30, optimiser=optimiser)
+    steps = descend(make_objective(tv_weight=0.1), start(2), 30, method=Method(optimiser=optimiser))
     for _ in range(3):  # the first loss is looked at, and what is needed is prepared
         next(steps)
     with NoReading():
@@ -167,7 +170,7 @@ def test_exact_ends_where_the_plain_loop_does(pair: tuple[int, int]) -> None:
 def test_fast_ends_in_full_precision_near_exact() -> None:
     objective = make_objective(styles=[random_pictures(1, 64, 64, seed=2)])
     *_, exact = descend(objective, start(), 60)
-    steps = list(descend(objective, start(), 60, precision="fast"))
+    steps = list(descend(objective, start(), 60, method=Method(precision="fast")))
     assert [step.evaluation for step in steps] == list(range(1, 61))
     with torch.no_grad():
         first, last = (objective.parts(steps[i].image) for i in (0, -1))
@@ -184,8 +187,8 @@ def test_a_stage_begins_with_the_best_picture_of_the_one_before(changes: dict) -
     photo = random_pictures(1, 128, 160, seed=1)
     objective = make_objective(content=photo, styles=[photo.flip(3)])
     # Steps so large that the last picture is not the best one.
-    how = {"optimiser": "adam", "learning_rate": 0.3} | changes
-    steps = list(descend(objective, random_pictures(1, 128, 160, seed=3), 20, **how))
+    method = Method(**({"optimiser": "adam", "learning_rate": 0.3} | changes))
+    steps = list(descend(objective, random_pictures(1, 128, 160, seed=3), 20, method=method))
     first = 16 if "precision" in changes else 5
     before, after = steps[first - 1], steps[first]
     assert not torch.equal(before.image, before.best)
@@ -202,8 +205,8 @@ def test_losses_in_two_precisions_are_never_compared(monkeypatch: pytest.MonkeyP
                 seen.append((bool(self.fresh.all()), int(self.valid.sum())))
             return super().step(*arguments)
 
-    monkeypatch.setattr(descent, "LBFGS", Watched)
-    list(descend(make_objective(), start(), 20, precision="fast"))
+    monkeypatch.setattr(methods, "LBFGS", Watched)
+    list(descend(make_objective(), start(), 20, method=Method(precision="fast")))
     fresh = [n for n, (is_fresh, _) in enumerate(seen) if is_fresh]
     assert len(fresh) == 1 and seen[fresh[0]][1] > 3
 
@@ -212,11 +215,11 @@ def test_losses_in_two_precisions_are_never_compared(monkeypatch: pytest.MonkeyP
 def test_auto_is_what_suits_the_device(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     auto, exact, fast = (
-        [step.image for step in descend(make_objective(), start(), 10, precision=precision)]
+        list(descend(make_objective(), start(), 10, method=Method(precision=precision)))
         for precision in ("auto", "exact", "fast")
     )
-    assert torch.equal(auto[-1], (fast if native else exact)[-1])
-    assert not torch.equal(exact[-1], fast[-1])
+    assert torch.equal(auto[-1].image, (fast if native else exact)[-1].image)
+    assert not torch.equal(exact[-1].image, fast[-1].image)
 
 
 def test_knobs_may_be_turned_from_any_thread() -> None:
@@ -260,10 +263,11 @@ def test_a_small_style_is_not_shrunk_until_nothing_is_left() -> None:
     photo = random_pictures(1, 256, 256, seed=1)
     small = random_pictures(1, 20, 30, seed=2)  # relu3_1 needs 4 pixels
     objective = make_objective(content=photo, styles=[small])
-    sizes = [tuple(s.image.shape[2:]) for s in descend(objective, photo, 40, coarse_to_fine=True)]
+    coarse = Method(coarse_to_fine=True)
+    sizes = [tuple(s.image.shape[2:]) for s in descend(objective, photo, 40, method=coarse)]
     assert sizes[0] == (64, 64)
     tiny = make_objective(content=photo, styles=[small[..., :4, :4]])
-    sizes = {tuple(s.image.shape[2:]) for s in descend(tiny, photo, 40, coarse_to_fine=True)}
+    sizes = {tuple(s.image.shape[2:]) for s in descend(tiny, photo, 40, method=coarse)}
     assert sizes == {(256, 256)}
 
 
@@ -297,7 +301,7 @@ def test_coarse_to_fine_grows_and_keeps_its_knobs() -> None:
     objective = make_objective(**pictures, styles=[random_pictures(1, 200, 150, seed=2)])
     noise = make_start("noise", objective.content)
     steps, sizes = [], []
-    for step in descend(objective, noise, 40, coarse_to_fine=True):
+    for step in descend(objective, noise, 40, method=Method(coarse_to_fine=True)):
         steps.append(step)
         sizes.append(tuple(step.image.shape[2:]))
         if step.evaluation == 3:
@@ -376,4 +380,5 @@ def test_not_finite_is_refused_at_the_start_and_survived_later() -> None:
 )
 def test_bad_settings(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        next(descend(make_objective(), start(), **settings))
+        budget = {name: settings.pop(name) for name in ("evaluations",) if name in settings}
+        next(descend(make_objective(), start(), **budget, method=Method(**settings)))

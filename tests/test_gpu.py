@@ -11,6 +11,7 @@ import styletutor as st
 from styletutor.descent import Step, Stop, descend
 from styletutor.engine import Engine
 from styletutor.memory import predict
+from styletutor.method import Method
 from styletutor.objective import Objective
 
 pytestmark = [
@@ -41,12 +42,12 @@ def test_the_gpu_computes_what_the_cpu_computes() -> None:
 def test_a_recorded_step_computes_what_an_eager_one_does(
     optimiser: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    how = {"optimiser": optimiser, "precision": precision}
+    method = Method(optimiser=optimiser, precision=precision)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a graph that cannot be recorded says so
-        recorded = list(descend(*make("cuda"), 40, **how))
+        recorded = list(descend(*make("cuda"), 40, method=method))
     monkeypatch.setattr(Engine, "_record", lambda self: setattr(self, "recordable", False))
-    eager = list(descend(*make("cuda"), 40, **how))
+    eager = list(descend(*make("cuda"), 40, method=method))
     assert totals(recorded) == pytest.approx(totals(eager), rel=1e-3)
 
 
@@ -93,7 +94,7 @@ def test_a_knob_counts_from_the_next_evaluation(knob: str) -> None:
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_a_step_never_waits_for_the_gpu(optimiser: str) -> None:
     objective, start = make("cuda")
-    steps = descend(objective, start, 20, optimiser=optimiser)
+    steps = descend(objective, start, 20, method=Method(optimiser=optimiser))
     for _ in range(6):  # the first loss is looked at, and a graph is recorded
         next(steps)
     try:

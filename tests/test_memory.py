@@ -100,6 +100,37 @@ def test_fast_and_exact_runs_are_forecast_as_they_are(
     assert asked == ["exact", "fast"]
 
 
+def test_a_style_reconstruction_is_forecast_as_one(
+    tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With memory between what a style and a content of the same layers need."""
+    layers, size = ["relu1_1", "relu2_1", "relu3_1"], (64, 64)
+    style = predict(tiny_vgg, size, (), layers, styles=[size])
+    content = predict(tiny_vgg, size, layers)
+    assert style < 0.9 * content
+    between = int(memory.MARGIN * (style + content) / 2)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: between)
+    photo, how = random_pictures(1, *size), {"vgg": tiny_vgg, "evaluations": 1}
+    st.reconstruct_style(photo, layers, precision="exact", **how)
+    with pytest.raises(ValueError, match="GiB are free"):
+        st.reconstruct_content(photo, layers, precision="exact", **how)
+
+
+@pytest.mark.parametrize("verb", ["figure_one", "transfer", "reconstruct_each"])
+def test_the_network_sees_nothing_that_does_not_fit(
+    verb: str, tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1)
+    monkeypatch.setattr(VGG, "forward", lambda *_, **__: pytest.fail("it was run"))
+    photo = random_pictures(1, 32, 32)
+    second = ["relu1_1", "relu2_1"] if verb == "reconstruct_each" else photo
+    how = {"vgg": tiny_vgg, "evaluations": 1}
+    if verb == "transfer":
+        how |= {"content_layers": "relu2_1", "style_layers": ["relu1_1"]}
+    with pytest.raises(ValueError, match="GiB are free; none fits"):
+        getattr(st, verb)(photo, second, **how)
+
+
 def test_masks_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "HEAP", 0)
     vgg = st.load_vgg("pocket", device="cpu")

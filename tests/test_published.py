@@ -21,6 +21,7 @@ from styletutor.cli import main
 from styletutor.descent import descend
 from styletutor.fingerprint import publisher
 from styletutor.layers import CONV_NAMES, FULL_WIDTH
+from styletutor.method import Method
 from styletutor.published import INSTALL, find_vgg19
 from styletutor.vgg import VGG
 from styletutor.weights import check_weights, convert_weights, untrained
@@ -387,7 +388,7 @@ def test_the_style_is_reached_to_a_hundredth(vgg: VGG) -> None:
     recipe = st.recipes["default"]
     objective = recipe.objective(vgg, content=photo, styles=[art])
     objective.set_weight("content", 0.0)
-    first, *_, last = descend(objective, photo, 100, precision="exact")
+    first, *_, last = descend(objective, photo, 100, method=Method(precision="exact"))
     start, end = (sum_style(step.parts) for step in (first, last))
     assert end < 0.01 * start
 

@@ -11,8 +11,8 @@ from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
 from styletutor.descent import Step, Stop, descend
+from styletutor.method import Method
 from styletutor.objective import Objective
-from styletutor.stages import choose_coarse, choose_precision
 from styletutor.starts import make_start
 from styletutor.vgg import VGG
 
@@ -112,7 +112,7 @@ def test_the_recipe_says_how_the_optimiser_begins(
     recipe = replace(st.recipes["default"], **layers)
     objective = recipe.objective(tiny_vgg, content=photo, styles=[art])
     damped, plain = (
-        [step.losses["total"] for step in descend(objective, photo, wavelength=w, **how)]
+        [step.losses["total"] for step in descend(objective, photo, 6, method=Method(wavelength=w))]
         for w in (recipe.wavelength, 0.0)
     )
     totals = [row["total"] for row in result.history]
@@ -270,12 +270,15 @@ def test_figure_one_is_ten_single_runs(tiny_vgg: VGG) -> None:
 
 def test_what_was_chosen_is_in_the_settings(tiny_vgg: VGG, photo: torch.Tensor) -> None:
     result = st.reconstruct_content(photo, "relu2_1", vgg=tiny_vgg, evaluations=2)
-    assert result.settings["precision"] == choose_precision("auto", torch.device("cpu"))
+    auto, cpu = Method(precision="auto", coarse_to_fine=None), torch.device("cpu")
+    assert result.settings["precision"] == auto.settled(cpu, "noise", (24, 32)).precision
     assert result.settings["coarse_to_fine"] is False
-    assert choose_coarse(None, "noise", (256, 400)) and not choose_coarse(
-        None, "content", (900, 900)
-    )
-    assert not choose_coarse(None, "noise", (255, 400)) and choose_coarse(True, "content", (10, 10))
+
+    def coarse(given: bool | None, start: object, size: tuple[int, int]) -> bool:
+        return Method(coarse_to_fine=given).settled(cpu, start, size).coarse_to_fine
+
+    assert coarse(None, "noise", (256, 400)) and not coarse(None, "content", (900, 900))
+    assert not coarse(None, "noise", (255, 400)) and coarse(True, "content", (10, 10))
 
 
 def test_reconstructions_of_a_batch_are_those_alone() -> None:

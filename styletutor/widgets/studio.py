@@ -13,6 +13,7 @@ from styletutor.descent import Step
 from styletutor.images import to_jpeg
 from styletutor.inputs import Picture
 from styletutor.meters import balanced_style
+from styletutor.method import EVALUATIONS
 from styletutor.plots import made_by
 from styletutor.result import Result
 from styletutor.samples import load_image
@@ -49,7 +50,7 @@ class TransferStudio(Panel):
         recipe: str = "default",
         start: str = "content",
         size: int = 256,
-        evaluations: int = 200,
+        evaluations: int = EVALUATIONS,
         seed: int = 0,
         folder: str | Path | None = ".",
     ) -> None:
