@@ -28,8 +28,8 @@ from benchmarks.setting import (
     seconds,
     wait_for,
 )
-from styletutor.figures import CONTENT_LAYERS, STYLE_LAYERS
 from styletutor.lbfgs import LBFGS
+from styletutor.reconstruct import CONTENT_LAYERS, STYLE_LAYERS
 from styletutor.vgg import VGG
 
 PARTS = ("evaluation", "optimiser", "memory", "agreement", "race", "figure-one", "gpu")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.rivals import plain_loop
 from benchmarks.setting import PAIRS, ours, problem, wait_for
+from styletutor.images import resample
 from styletutor.objective import Objective
-from styletutor.stages import fit
 from styletutor.vgg import VGG
 
 EVERY = 5
@@ -60,7 +60,7 @@ def _curve(pictures: Iterator[Tensor], objective: Objective, size: Sequence[int]
         wait_for(image.device)
         spent += time.perf_counter() - began
         if evaluation % EVERY == 0:
-            curve.append((spent, loss_of(objective, fit(image.clamp(0, 1), size, 1))))
+            curve.append((spent, loss_of(objective, resample(image.clamp(0, 1), size))))
         began = time.perf_counter()
     return curve
 

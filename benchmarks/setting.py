@@ -13,12 +13,13 @@ from torch import Tensor
 import styletutor as st
 from styletutor.descent import Step, descend
 from styletutor.layers import FULL_WIDTH
+from styletutor.machine import default_device
 from styletutor.objective import Objective
 from styletutor.published import automatic
 from styletutor.recipes import STYLE_LAYERS
 from styletutor.starts import make_start
 from styletutor.vgg import VGG
-from styletutor.weights import default_device, untrained
+from styletutor.weights import untrained
 
 PAIRS = (
     ("coffee", "swirling-strokes"),

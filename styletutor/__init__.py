@@ -2,8 +2,6 @@
 
 import os
 
-__version__ = "0.1.0"
-
 # PyTorch's threads on Linux wait for each other by spinning, each on its core. Beside any other
 # busy program, such as a browser, small networks then run many times slower; a short spin mends it.
 # It has to be said before torch is loaded, and JupyterLab's kernels inherit it.
@@ -14,7 +12,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from styletutor.checkpoints import Frame
-from styletutor.figures import figure_one, reconstruct_each
 from styletutor.images import resize_image, save_image
 from styletutor.layers import Layer, layer_table
 from styletutor.losses import (
@@ -27,13 +24,19 @@ from styletutor.losses import (
 from styletutor.objective import Objective
 from styletutor.recipe import Recipe
 from styletutor.recipes import recipes
-from styletutor.reconstruct import reconstruct_content, reconstruct_style
+from styletutor.reconstruct import (
+    figure_one,
+    reconstruct_content,
+    reconstruct_each,
+    reconstruct_style,
+)
 from styletutor.result import Result
 from styletutor.rosetta import rosetta
 from styletutor.run import Run
 from styletutor.samples import load_image, sample_names
 from styletutor.timelapse import Timelapse
 from styletutor.transfer import transfer
+from styletutor.version import __version__ as __version__
 from styletutor.vgg import VGG
 from styletutor.weights import load_vgg
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import styletutor as st
 from styletutor import commands, painting
 from styletutor.colours import COLOURS
-from styletutor.memory import is_out_of_memory
+from styletutor.machine import is_out_of_memory
 from styletutor.method import OPTIMISERS, PRECISIONS
 from styletutor.recipe import STYLE_LAYERS
 from styletutor.starts import STARTS

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from styletutor.engine import Engine, Point
-from styletutor.memory import give_back
+from styletutor.images import resample
+from styletutor.machine import give_back
 from styletutor.method import EVALUATIONS, Method, check_evaluations
 from styletutor.objective import Objective, sum_terms
-from styletutor.stages import fit, plan_stages
+from styletutor.stages import plan_stages
 from styletutor.vgg import check_images
 
 
@@ -97,7 +98,7 @@ def descend(
         if stage.shrink != shrink:
             shrink = stage.shrink
             here = objective if stage.shrink == 1 else objective.shrunk(stage.shrink)
-            image = fit(image, size, stage.shrink)
+            image = resample(image, size, stage.shrink)
             optimiser = method.make_optimiser()
         else:
             optimiser.restart(keep_curvature=True)

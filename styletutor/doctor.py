@@ -12,7 +12,8 @@ import psutil
 import torch
 
 from styletutor.descent import descend
-from styletutor.memory import GIB, free_bytes, largest_side, predict
+from styletutor.machine import GIB, free_bytes
+from styletutor.memory import largest_side, predict
 from styletutor.method import EVALUATIONS, Method
 from styletutor.objective import Objective
 from styletutor.recipes import recipes

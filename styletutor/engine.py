@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from styletutor.adam import Adam
-from styletutor.arithmetic import full_float32
 from styletutor.lbfgs import LBFGS
+from styletutor.machine import full_float32
+from styletutor.needs import Needs
 from styletutor.objective import Objective
-from styletutor.structure import Structure
 from styletutor.vgg import VGG
 
 _one_recording = threading.Lock()  # CUDA allows one at a time in a process
@@ -62,7 +62,7 @@ class Engine:
         self.objective, self.network, self.optimiser = objective, network, optimiser
         image = image if state is None else state["point.image"]
         self.recordable, self.graph, self._running = image.is_cuda, None, None
-        self.structure: Structure | None = None
+        self.needs: Needs | None = None
         self.moves = -1
         self._prepare(len(image))
         if state is not None:
@@ -111,13 +111,13 @@ class Engine:
         tensor in another place, an old recording is void."""
         knobs = self.objective.knobs
         turned = knobs.sync()
-        if self.structure is not None and not turned:
+        if self.needs is not None and not turned:
             return False
-        structure = self.objective.structure(batch)
-        if (self.structure, self.moves) != (structure, knobs.moves):
+        needs = self.objective.needs(batch)
+        if (self.needs, self.moves) != (needs, knobs.moves):
             self.graph, self.eager = None, WARM_UP
-        self.structure, self.moves = structure, knobs.moves
-        self.parts = (*structure.places, "tv") if structure.tv else (*structure.places,)
+        self.needs, self.moves = needs, knobs.moves
+        self.parts = (*needs.places, "tv") if needs.tv else (*needs.places,)
         return turned
 
     def _step(self) -> None:
@@ -145,7 +145,7 @@ class Engine:
         with torch.enable_grad():
             image = image.detach().requires_grad_()
             losses = torch.stack(
-                list(self.objective.parts(image, self.network, self.structure).values())
+                list(self.objective.parts(image, self.network, self.needs).values())
             )
             if not losses.requires_grad:  # all weights are 0
                 return losses, torch.zeros_like(image)

@@ -10,7 +10,7 @@ import numbers
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -62,7 +62,7 @@ def _decode(file: BinaryIO, path: PathLike, size: int | None, enlarge: bool) -> 
             picture = ImageOps.exif_transpose(picture)
         picture = _flatten(picture)
     if size is not None:
-        height, width = _fit(picture.height, picture.width, size, enlarge)
+        height, width = _sides(picture.height, picture.width, size, enlarge)
         if (width, height) != picture.size:
             picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     values = np.asarray(picture, dtype=np.float32)
@@ -79,11 +79,19 @@ def resize_image(images: Tensor, size: int, enlarge: bool = False) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ValueError(f"Got shape {tuple(images.shape)}, expected pictures (B, 3, H, W).")
-    height, width = _fit(images.shape[2], images.shape[3], size, enlarge)
+    height, width = _sides(images.shape[2], images.shape[3], size, enlarge)
     if (height, width) == tuple(images.shape[2:]):
         return images
     resized = interpolate(images, (height, width), mode="bicubic", antialias=True)
     return resized.clamp(0, 1)  # bicubic overshoots at edges
+
+
+def resample(image: Tensor, size: Sequence[int], shrink: int = 1) -> Tensor:
+    """Pictures (B, 3, h, w) at `size` (H, W) divided by `shrink`, in [0, 1] if that is another."""
+    size = [max(1, round(side / shrink)) for side in size]
+    if list(image.shape[2:]) == size:
+        return image
+    return interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
@@ -211,7 +219,7 @@ def _flatten_deep(picture: Image.Image) -> Image.Image:
     return Image.fromarray(values / full)
 
 
-def _fit(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
+def _sides(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
     """Height and width with the long side at `size`, the aspect kept, at least 1 pixel each."""
     if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
         raise ValueError(f"Got size {size!r}, expected the long side in pixels, such as 256.")

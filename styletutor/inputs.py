@@ -11,14 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletutor.images import pixels_sha256, resize_image
+from styletutor.images import pixels_sha256, resample, resize_image
 from styletutor.knobs import layer_shares
-from styletutor.memory import ensure_fit
+from styletutor.memory import ensure_memory
 from styletutor.method import Method, check_evaluations, is_whole
+from styletutor.needs import Needs
 from styletutor.samples import load_image
-from styletutor.stages import fit
 from styletutor.starts import GREY_NOISE, STARTS, Noise, make_start
-from styletutor.structure import Structure
 from styletutor.vgg import VGG, check_images
 from styletutor.weights import load_vgg
 
@@ -36,7 +35,7 @@ def ready(vgg: VGG | None, evaluations: int, seed: int) -> VGG:
     return load_vgg("auto") if vgg is None else vgg
 
 
-def check_fit(
+def check_memory(
     vgg: VGG, picture: Tensor, method: Method, aims: Mapping[str, Any], batch: int = 1
 ) -> None:
     """Raise ValueError if a descent needs more memory than is free, before it has taken any.
@@ -56,11 +55,11 @@ def check_fit(
         for term, shares in terms.items()
         for layer, weight in shares.items()
     }
-    ensure_fit(
+    ensure_memory(
         vgg,
         picture.shape[2:],
         *terms.values(),
-        batch=Structure.of(uses, vgg.layer_names, tv=False).layers,
+        batch=Needs.of(uses, vgg.layer_names, tv=False).layers,
         precision=method.precision,
         optimiser=method.optimiser,
         styles=[style.shape[2:] for style in aims.get("styles", ())],
@@ -85,7 +84,7 @@ def to_start(
     if isinstance(start, Tensor):
         start = _read(start, None)
     elif isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
-        start = fit(load_image(start).to(like), like.shape[2:], 1)
+        start = resample(load_image(start).to(like), like.shape[2:])
     return make_start(start, like, seed, noise, noise_blend, clamp)
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
-import psutil
-import torch
-
 from styletutor.layers import Layer
 from styletutor.lbfgs import LBFGS
+from styletutor.machine import GIB, free_bytes
 from styletutor.vgg import VGG
 
-GIB = 2**30
 MARGIN = 1.2  # the forecast may be a fifth too low
 FLOAT, INDEX = 4, 8  # bytes
 HEAP = 2**25  # bytes; what is smaller, a C library keeps for itself when it is freed
@@ -117,30 +112,7 @@ def _wanted(chain: Sequence[Layer], place: int, counts: Mapping[str, int]) -> bo
     return any(row.name in counts for row in chain[end - 2 : end])
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Is it what PyTorch raises when a device, or the computer itself, has no memory left?"""
-    words = ("can't allocate memory", "not enough memory")
-    by_words = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return by_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
-def give_back() -> None:
-    """Let Linux's C library return to the system what was freed; nothing elsewhere."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
-        if trim is not None:
-            trim(0)
-
-
-def free_bytes(device: torch.device) -> int:
-    """What is free on the device, as far as its system tells."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    return psutil.virtual_memory().available
-
-
-def ensure_fit(
+def ensure_memory(
     vgg: VGG,
     size: Sequence[int],
     content_layers: Collection[str] = (),

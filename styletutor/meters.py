@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from styletutor.arithmetic import full_float32
 from styletutor.knobs import Knobs
+from styletutor.machine import full_float32
 from styletutor.objective import Objective
 from styletutor.vgg import VGG
 
@@ -27,7 +27,7 @@ def pulls(objective: Objective, images: Tensor, network: VGG | None = None) -> d
     terms: dict[str, Tensor] = {}
     lengths: dict[str, Tensor] = {}
     with full_float32(images.device), torch.enable_grad():
-        parts = objective.parts(images, network, objective.structure(len(images)))
+        parts = objective.parts(images, network, objective.needs(len(images)))
         for name, value in parts.items():
             if not value.requires_grad:  # no picture gives it any weight
                 continue

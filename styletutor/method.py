@@ -10,6 +10,7 @@ import torch
 
 from styletutor.adam import Adam
 from styletutor.lbfgs import LBFGS
+from styletutor.machine import multiplies_bfloat16
 
 BOX = (0.0, 1.0)
 EVALUATIONS = 200  # that a descent makes if nothing else is said
@@ -78,7 +79,7 @@ class Method:
         size (H, W)."""
         precision, coarse = self.precision, self.coarse_to_fine
         if precision == "auto":
-            precision = "fast" if _multiplies_bfloat16(device) else "exact"
+            precision = "fast" if multiplies_bfloat16(device) else "exact"
         if coarse is None:
             coarse = isinstance(start, str) and start == "noise" and min(size) >= LARGE
         return replace(self, precision=precision, coarse_to_fine=coarse)
@@ -100,9 +101,3 @@ def check_evaluations(evaluations: int) -> None:
 def is_whole(value: object) -> bool:
     """Is it a whole number, and no truth value?"""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from styletutor.arithmetic import full_float32
+from styletutor.images import resample
 from styletutor.knobs import Blend, Knobs, LayerWeights, Weight, blend_shares, layer_shares
 from styletutor.losses import total_variation
-from styletutor.stages import fit
-from styletutor.structure import Structure
+from styletutor.machine import full_float32
+from styletutor.needs import Needs
 from styletutor.targets import Targets, check_masks
 from styletutor.units import SHARES, Units
 from styletutor.vgg import VGG
@@ -104,52 +104,52 @@ class Objective:
         values = self.knobs.in_use if in_use else self.knobs.values
         return {name: list(numbers) for name, numbers in values.items()}
 
-    def structure(self, batch: int) -> Structure:
+    def needs(self, batch: int) -> Needs:
         """Which pictures of a batch need which parts, as the weights in use are."""
         self._check_batch(batch)
         uses = {
             part: self.knobs.uses(batch, part.split()[0], part) for part in self.targets.factors
         }
-        return Structure.of(uses, self.vgg.layer_names, any(self.knobs.uses(batch, "tv")))
+        return Needs.of(uses, self.vgg.layer_names, any(self.knobs.uses(batch, "tv")))
 
     def parts(
-        self, images: Tensor, network: VGG | None = None, structure: Structure | None = None
+        self, images: Tensor, network: VGG | None = None, needs: Needs | None = None
     ) -> dict[str, Tensor]:
         """Every weighted part by itself, (B,) each: "content relu4_2", "style relu1_1", …, "tv".
 
         Their sum is the total. `images` is (B, 3, H, W) in [0, 1] on the network's device.
-        `network` may be a copy of it in another precision, and `structure` what `structure` gave;
+        `network` may be a copy of it in another precision, and `needs` what `needs` gave;
         without one the knobs are brought up to date.
         """
-        if structure is None:
+        if needs is None:
             self.knobs.sync()
-            structure = self.structure(len(images))
-        layers = structure.layers
+            needs = self.needs(len(images))
+        layers = needs.layers
 
         def read(layer: str, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
             """What the content and the style term need to know of a layer.
 
             Read on the way in, and so forgotten on the way back as soon as it has served.
             """
-            content = structure.read(f"content {layer}", features)
-            style = structure.read(f"style {layer}", features)
+            content = needs.read(f"content {layer}", features)
+            style = needs.read(f"style {layer}", features)
             return content, None if style is None else self.targets.measure(style)
 
         found = dict.fromkeys(self.layers, (None, None))
         if layers:
-            images_in_order = structure.in_order(images)
+            images_in_order = needs.in_order(images)
             found |= (network or self.vgg)(images_in_order, layers, layers, read)
         parts = {}
         for layer, target in self.content_targets.items():
             value = found[layer][0]
             value = target[:0] if value is None else value.to(target.dtype)
-            _check_fit(value, target, layer)
-            parts[f"content {layer}"] = self._part("content", layer, value, structure)
+            _check_size(value, target, layer)
+            parts[f"content {layer}"] = self._part("content", layer, value, needs)
         for layer, target in self.style_targets.items():
             value = found[layer][1]
             value = target[:0] if value is None else value
-            parts[f"style {layer}"] = self._part("style", layer, value, structure)
-        if structure.tv:
+            parts[f"style {layer}"] = self._part("style", layer, value, needs)
+        if needs.tv:
             rough = total_variation(images * self._pixel_scale, self.units.variation)
             parts["tv"] = self.knobs["tv"] * rough
         return parts
@@ -166,8 +166,8 @@ class Objective:
         """
         other = copy.copy(self)
         if self.content is not None:
-            other.content = fit(self.content, self.content.shape[2:], shrink)
-        other.styles = tuple(fit(style, style.shape[2:], shrink) for style in self.styles)
+            other.content = resample(self.content, self.content.shape[2:], shrink)
+        other.styles = tuple(resample(style, style.shape[2:], shrink) for style in self.styles)
         other._capture(tuple(self.content_targets), tuple(self.style_targets))
         return other
 
@@ -209,14 +209,14 @@ class Objective:
             if size not in (1, batch):
                 raise ValueError(f"{size} values for the {what}, but {batch} picture(s)")
 
-    def _part(self, term: str, layer: str, value: Tensor, structure: Structure) -> Tensor:
+    def _part(self, term: str, layer: str, value: Tensor, needs: Needs) -> Tensor:
         """The weighted losses (B,) of the pictures that have a value; 0 for the others."""
         if not len(value):
-            return value.new_zeros(len(structure.order))
+            return value.new_zeros(len(needs.order))
         name = f"{term} {layer}"
-        losses = self.targets.losses(name, value, lambda values: structure.pick(name, values))
-        weight = structure.pick(name, self.knobs[term] * self.knobs[name])
-        return structure.put_back(name, weight * losses)
+        losses = self.targets.losses(name, value, lambda values: needs.pick(name, values))
+        weight = needs.pick(name, self.knobs[term] * self.knobs[name])
+        return needs.put_back(name, weight * losses)
 
     def __repr__(self) -> str:
         values = self.weight_values()
@@ -234,7 +234,7 @@ def sum_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**terms, "total": sum(terms.values())}
 
 
-def _check_fit(features: Tensor, target: Tensor, layer: str) -> None:
+def _check_size(features: Tensor, target: Tensor, layer: str) -> None:
     if features.shape[1:] != target.shape[1:]:
         raise ValueError(
             f"at {layer} the pictures give features of shape {tuple(features.shape)} but the "

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from styletutor import __version__
 from styletutor.images import save_image, to_jpeg
+from styletutor.version import __version__
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from styletutor.checkpoints import Checkpoint, Frame, without_interrupts
 from styletutor.descent import Step, Stop, descend
-from styletutor.images import pixels_sha256
-from styletutor.memory import is_out_of_memory
+from styletutor.images import pixels_sha256, resample
+from styletutor.machine import is_out_of_memory
 from styletutor.method import Method
 from styletutor.objective import Objective
 from styletutor.record import Record, read_back
 from styletutor.result import Result
-from styletutor.stages import fit
 
 OnStep = Callable[[Step], object]
 SECONDS_BETWEEN_LOOKS = 0.25  # reading a loss makes a GPU wait: not at every evaluation
@@ -115,7 +114,7 @@ def solve(
                 _keep(checkpoint.write, last, record)
     history = record.history()
     return Result(
-        image=fit(last.best, first.shape[2:], 1).clamp(0, 1).cpu(),
+        image=resample(last.best, first.shape[2:]).clamp(0, 1).cpu(),
         history=history,
         settings=settings,
         loss={"start": _terms(history[0]), "end": _terms(read_back([(last.best_parts, [])])[0])},

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-from torch import Tensor
-
 MAX_SHRINK = 64
 SMALLEST = 64  # pixels: no coarse picture has a shorter side
 POLISH = 0.2  # share of the evaluations at full size that a fast descent makes in full precision
@@ -41,11 +38,3 @@ def plan_stages(
     if evaluations > exact:
         yield Stage(1, evaluations - exact, "fast")
     yield Stage(1, exact, "exact")
-
-
-def fit(image: Tensor, size: Sequence[int], shrink: int) -> Tensor:
-    """The picture at `size` (H, W) divided by `shrink`."""
-    size = [max(1, round(side / shrink)) for side in size]
-    if list(image.shape[2:]) == size:
-        return image
-    return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)

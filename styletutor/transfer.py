@@ -13,7 +13,7 @@ from styletutor.checkpoints import Frame
 from styletutor.colours import COLOURS, keep_colours, match_colours
 from styletutor.inputs import (
     Picture,
-    check_fit,
+    check_memory,
     plain,
     ready,
     scale_content,
@@ -138,7 +138,7 @@ def transfer(
     method = method.settled(vgg.device, start, photo.shape[2:])
     aims = {"styles": pictures, "masks": regions}
     layers = {name: getattr(chosen, name) for name in ("content_layers", "style_layers")}
-    check_fit(chosen.network(vgg), photo, method, aims | layers)
+    check_memory(chosen.network(vgg), photo, method, aims | layers)
     first = to_start(start, photo, seed, chosen.noise, noise_blend, chosen.clamp)
     objective = chosen.objective(vgg, content=photo, blend=blend, **aims)
     settings = {

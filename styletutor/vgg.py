@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styletutor.batches import leading
 from styletutor.frozen import FrozenConv, pool
 from styletutor.layers import CONV_NAMES, FULL_WIDTH, Layer, check_layer, layer_table
-from styletutor.structure import leading
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)

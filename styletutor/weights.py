@@ -12,6 +12,7 @@ import torch
 from styletutor import weightfiles
 from styletutor.files import check_apart, try_writing
 from styletutor.layers import layer_table
+from styletutor.machine import default_device
 from styletutor.published import INSTALL, automatic, cached, fetch_vgg19, find_vgg19
 from styletutor.vgg import POOLINGS, VGG
 from styletutor.weightfiles import (
@@ -101,13 +102,6 @@ def untrained(
     sha256 = digest.hexdigest()
     says = {"name": name, "trained_on": trained_on, "sha256": sha256}
     return VGG(parameters, **says, pooling=pooling)
-
-
-def default_device() -> torch.device:
-    """The fastest kind of device that is there: CUDA, then Apple's MPS, then the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def convert_weights(path: str | Path, output: str | Path, last: str | None = None) -> int:

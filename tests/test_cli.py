@@ -15,7 +15,7 @@ import styletutor as st
 from styletutor import doctor
 from styletutor.cli import main
 from styletutor.descent import Step, Stop
-from styletutor.weights import default_device
+from styletutor.machine import default_device
 
 SMALL = ["--size", "48", "--evaluations", "3", "--weights", "pocket"]
 LAYERS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1", "relu2_1"]

@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor
 
-from styletutor import arithmetic
+from styletutor import machine
 from styletutor.adam import Adam
 from styletutor.frozen import FrozenConv
+from styletutor.images import resample
 from styletutor.knobs import Knobs, layer_shares
+from styletutor.needs import Needs
 from styletutor.objective import Objective
-from styletutor.stages import Stage, fit, plan_stages
-from styletutor.structure import Structure
+from styletutor.stages import Stage, plan_stages
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -85,23 +86,23 @@ def test_a_batch_takes_each_picture_no_deeper_than_it_needs() -> None:
         "content relu1_2": [True, False, False],
         "style relu1_1": [False, True, True],
     }
-    structure = Structure.of(uses, layers, tv=False)
-    assert structure.order == (1, 0, 2)
-    assert structure.places == {
+    needs = Needs.of(uses, layers, tv=False)
+    assert needs.order == (1, 0, 2)
+    assert needs.places == {
         "content relu2_1": (0,),
         "content relu1_2": (1,),
         "style relu1_1": (0, 2),
     }
-    assert structure.layers == {"relu2_1": 1, "relu1_2": 2, "relu1_1": 3}
+    assert needs.layers == {"relu2_1": 1, "relu1_2": 2, "relu1_1": 3}
     values = torch.tensor([10.0, 11, 12])
-    ordered = structure.in_order(values)
+    ordered = needs.in_order(values)
     assert ordered.tolist() == [11, 10, 12]
     for part, own in {"content relu1_2": [10], "style relu1_1": [11, 12]}.items():
-        assert structure.pick(part, values).tolist() == own
-        assert structure.read(part, ordered).tolist() == own
-        back = structure.put_back(part, structure.pick(part, values))
+        assert needs.pick(part, values).tolist() == own
+        assert needs.read(part, ordered).tolist() == own
+        back = needs.put_back(part, needs.pick(part, values))
         assert back.tolist() == [v if v in own else 0 for v in values]
-    assert structure.read("style relu2_1", ordered) is None
+    assert needs.read("style relu2_1", ordered) is None
 
 
 def mixed_batch() -> tuple[Objective, list[Objective], Tensor]:
@@ -233,15 +234,15 @@ def test_a_small_picture_has_no_coarse_stages() -> None:
 
 def test_fit() -> None:
     image = random_pictures(1, 45, 30)
-    assert fit(image, (45, 30), 1) is image
+    assert resample(image, (45, 30)) is image
     fine = (torch.arange(40) % 4 < 2).float().expand(1, 3, 40, 40)
-    small = fit(fine, (40, 40), 4)
+    small = resample(fine, (40, 40), 4)
     assert small.min() >= 0 and small.max() <= 1, "bicubic overshoots at edges"
     assert small[..., 2:-2, 2:-2].sub(0.5).abs().max() < 0.1, "stripes too fine are grey"
-    half = fit(image, (45, 30), 2)
+    half = resample(image, (45, 30), 2)
     assert half.shape == (1, 3, 22, 15)
     assert half.mean().item() == pytest.approx(image.mean().item(), abs=0.01)
-    assert fit(half, (45, 30), 1).shape == image.shape
+    assert resample(half, (45, 30)).shape == image.shape
 
 
 def test_full_float32_is_the_processs_until_the_last_leaves(
@@ -254,9 +255,9 @@ def test_full_float32_is_the_processs_until_the_last_leaves(
         before, state[:] = tuple(state), new
         return before
 
-    monkeypatch.setattr(arithmetic, "_switch", switch)
+    monkeypatch.setattr(machine, "_switch", switch)
     gpu = torch.device("cuda")
-    one, other = arithmetic.full_float32(gpu), arithmetic.full_float32(gpu)
+    one, other = machine.full_float32(gpu), machine.full_float32(gpu)
     one.__enter__()
     other.__enter__()
     assert state == ["ieee", "ieee", True]
@@ -267,6 +268,6 @@ def test_full_float32_is_the_processs_until_the_last_leaves(
 
 
 def test_the_switches_are_put_back() -> None:
-    before = arithmetic._switch("ieee", "ieee", True)
-    assert arithmetic._switch(*before) == ("ieee", "ieee", True)
-    assert arithmetic._switch(*before) == before
+    before = machine._switch("ieee", "ieee", True)
+    assert machine._switch(*before) == ("ieee", "ieee", True)
+    assert machine._switch(*before) == before

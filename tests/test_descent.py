@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.rivals import plain_loop
 from styletutor import method as methods
 from styletutor.descent import Step, Stop, descend
+from styletutor.images import resample
 from styletutor.lbfgs import LBFGS
 from styletutor.method import Method
 from styletutor.objective import Objective
 from styletutor.reconstruct import reconstruct_content
-from styletutor.stages import fit
 from styletutor.starts import make_start
 from styletutor.vgg import VGG
 
@@ -192,7 +192,7 @@ def test_a_stage_begins_with_the_best_picture_of_the_one_before(changes: dict) -
     first = 16 if "precision" in changes else 5
     before, after = steps[first - 1], steps[first]
     assert not torch.equal(before.image, before.best)
-    assert torch.equal(after.image, fit(before.best, (128, 160), 1))
+    assert torch.equal(after.image, resample(before.best, (128, 160)))
 
 
 def test_losses_in_two_precisions_are_never_compared(monkeypatch: pytest.MonkeyPatch) -> None:

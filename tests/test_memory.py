@@ -15,7 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 import styletutor as st
 from styletutor import inputs, memory
 from styletutor.descent import descend
-from styletutor.memory import GIB, largest_side, predict
+from styletutor.machine import GIB, is_out_of_memory
+from styletutor.memory import largest_side, predict
 from styletutor.objective import Objective
 from styletutor.recipes import STYLE_LAYERS
 from styletutor.vgg import VGG
@@ -92,7 +93,7 @@ def test_fast_and_exact_runs_are_forecast_as_they_are(
     tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(inputs, "ensure_fit", lambda *_, **how: asked.append(how["precision"]))
+    monkeypatch.setattr(inputs, "ensure_memory", lambda *_, **how: asked.append(how["precision"]))
     photo = random_pictures(1, 32, 32)
     for precision in ("exact", "fast"):
         how = {"vgg": tiny_vgg, "evaluations": 1, "precision": precision}
@@ -213,4 +214,4 @@ def test_another_error_is_no_lack_of_memory(tiny_vgg: VGG) -> None:
 def test_the_real_error_of_a_full_computer_is_known() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**60, dtype=torch.uint8)
-    assert memory.is_out_of_memory(error.value)
+    assert is_out_of_memory(error.value)

@@ -16,10 +16,11 @@ from styletutor.published import INSTALL
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 FLOORS = [
-    {"files", "artworks", "losses", "lbfgs", "adam", "frozen", "structure", "knobs", "stages"}
-    | {"layers", "colours", "arithmetic"},
-    {"images", "vgg", "units", "styles", "formats", "fingerprint"},
-    {"weightfiles", "samples", "targets", "memory", "starts", "method"},
+    {"version", "machine", "files", "artworks", "losses", "lbfgs", "adam", "batches", "knobs"}
+    | {"layers", "colours", "stages"},
+    {"images", "frozen", "needs", "units", "styles", "formats", "fingerprint"},
+    {"vgg", "method"},
+    {"weightfiles", "samples", "targets", "memory", "starts"},
     {"published", "objective", "result"},
     {"weights"},
     {"recipe", "engine", "meters"},
@@ -28,7 +29,6 @@ FLOORS = [
     {"checkpoints"},
     {"solve"},
     {"transfer", "reconstruct", "run", "reports"},
-    {"figures"},
     {"plots", "doctor", "timelapse", "rosetta"},
     {"watching"},
     {"widgets"},
@@ -77,7 +77,7 @@ def rooms_imported_by(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: absolute imports only"
             if node.module == "styletutor":
-                rooms |= {alias.name for alias in node.names} - {"__version__"}
+                rooms |= {alias.name for alias in node.names}
             elif node.module.startswith("styletutor."):
                 rooms.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):

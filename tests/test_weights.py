@@ -22,12 +22,12 @@ from torch import Tensor
 
 from styletutor import published, weightfiles
 from styletutor.layers import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, layer_table
+from styletutor.machine import default_device
 from styletutor.published import fetch_vgg19, find_vgg19
 from styletutor.vgg import VGG
 from styletutor.weights import (
     POCKET_WIDTHS,
     check_weights,
-    default_device,
     load_vgg,
     untrained,
 )

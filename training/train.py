@@ -27,7 +27,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from styletutor.files import write_file
-from styletutor.weights import POCKET_WIDTHS, default_device
+from styletutor.machine import default_device
+from styletutor.weights import POCKET_WIDTHS
 from training.crops import collect, photographs, sample
 from training.student import SPREAD, Student, balance, fold, settle, worst_case
 

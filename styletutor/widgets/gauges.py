@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from styletutor.descent import Step
-from styletutor.memory import is_out_of_memory
+from styletutor.images import resample
+from styletutor.machine import is_out_of_memory
 from styletutor.meters import distances, pulls, removed, shares_of_pull
 from styletutor.record import Record
-from styletutor.stages import fit
 from styletutor.starts import Noise, make_start
 from styletutor.widgets.elements import Board, Curves
 from styletutor.widgets.live import Note, Pace
@@ -108,7 +108,7 @@ class Reading:
         noise = make_start("noise", step.image, self.seed, self.noise)
         if self._start is None:
             self._start = step.image
-        start = noise if self.from_noise else fit(self._start, self._now, 1)
+        start = noise if self.from_noise else resample(self._start, self._now)
         by_noise, by_start = (distances(step.objective, image) for image in (noise, start))
         kinds = {name: by_noise if name.startswith("content") else by_start for name in by_start}
         self.first = {name: float(of[name]) for name, of in kinds.items()}

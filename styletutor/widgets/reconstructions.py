@@ -8,9 +8,9 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from styletutor.descent import Step
-from styletutor.figures import KINDS, reconstruct_each
 from styletutor.inputs import Picture
 from styletutor.plots import made_by
+from styletutor.reconstruct import KINDS, reconstruct_each
 from styletutor.result import Result
 from styletutor.run import Run
 from styletutor.vgg import VGG

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import torch
 from torch import Tensor
+
+from styletutor.batches import index, take
 
 
 @dataclass(frozen=True)
-class Structure:
+class Needs:
     """What an evaluation of a batch consists of.
 
     The pictures go through the network in an `order` in which those that need the deepest layers
@@ -24,7 +24,7 @@ class Structure:
     tv: bool
 
     @classmethod
-    def of(cls, uses: Mapping[str, Sequence[bool]], layers: Sequence[str], tv: bool) -> Structure:
+    def of(cls, uses: Mapping[str, Sequence[bool]], layers: Sequence[str], tv: bool) -> Needs:
         """From which of the B pictures use each part; `layers` are the network's, in order."""
         batch = len(next(iter(uses.values())))
         depth = {part: layers.index(part.split()[1]) + 1 for part in uses}
@@ -48,57 +48,22 @@ class Structure:
 
     def in_order(self, images: Tensor) -> Tensor:
         """A batch's pictures (B, …) in this order."""
-        return _take(images, self.order)
+        return take(images, self.order)
 
     def pick(self, part: str, values: Tensor) -> Tensor:
         """The values (B, …) of the pictures that use a part; a single one serves all of them."""
         if len(values) == 1:
             return values
-        return _take(values, tuple(self.order[place] for place in self.places[part]))
+        return take(values, tuple(self.order[place] for place in self.places[part]))
 
     def put_back(self, part: str, losses: Tensor) -> Tensor:
         """The losses (n,) of the pictures that use a part as (B,) in the batch's own order."""
         where = tuple(self.order[place] for place in self.places[part])
         if where == tuple(range(len(self.order))):
             return losses
-        return losses.new_zeros(len(self.order)).index_copy(0, _index(where, losses.device), losses)
+        return losses.new_zeros(len(self.order)).index_copy(0, index(where, losses.device), losses)
 
     def read(self, part: str, features: Tensor) -> Tensor | None:
         """Features, in this order, of the pictures that use a part; None if it is not in use."""
         places = self.places.get(part)
-        return _take(features, places) if places else None
-
-
-def leading(values: Tensor, n: int) -> Tensor:
-    """The first n."""
-    return _take(values, tuple(range(n)))
-
-
-def _take(values: Tensor, places: tuple[int, ...]) -> Tensor:
-    return values if places == tuple(range(len(values))) else _Take.apply(values, places)
-
-
-class _Take(torch.autograd.Function):
-    """Some pictures of a batch, whose gradient is written once, in the layout of the batch."""
-
-    @staticmethod
-    def forward(ctx, values: Tensor, places: tuple[int, ...]) -> Tensor:
-        ctx.places, ctx.shape, ctx.strides = places, values.shape, values.stride()
-        if places == tuple(range(len(places))):
-            return values[: len(places)]
-        return values.index_select(0, _index(places, values.device))
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        whole = torch.empty_strided(
-            ctx.shape, ctx.strides, dtype=gradient.dtype, device=gradient.device
-        )
-        taken = dict(zip(ctx.places, gradient, strict=True))
-        for place, picture in enumerate(whole):
-            picture.copy_(taken[place]) if place in taken else picture.zero_()
-        return whole, None
-
-
-@lru_cache(maxsize=256)
-def _index(places: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(places, device=device)
+        return take(features, places) if places else None

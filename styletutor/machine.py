@@ -1,0 +1,87 @@
+"""What the machine has, and how it computes: device, precision, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+GIB = 2**30
+
+_lock = threading.Lock()
+_inside = 0
+_before: tuple[str, str, bool] | None = None
+
+
+def default_device() -> torch.device:
+    """The fastest kind of device that is there: CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Does the device multiply bfloat16 numbers natively?"""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """No TF32 on a GPU: it would keep ten bits of a float32 number's twenty-three.
+
+    The switches are the whole process's: the first thread to enter sets them, the last to leave
+    puts back what was there.
+    """
+    global _inside, _before
+    if device.type != "cuda":
+        yield
+        return
+    with _lock:
+        if _inside == 0:
+            _before = _switch("ieee", "ieee", True)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _switch(*_before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Is it what PyTorch raises when a device, or the computer itself, has no memory left?"""
+    words = ("can't allocate memory", "not enough memory")
+    by_words = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return by_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def give_back() -> None:
+    """Let Linux's C library return to the system what was freed; nothing elsewhere."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)
+
+
+def free_bytes(device: torch.device) -> int:
+    """What is free on the device, as far as its system tells."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    return psutil.virtual_memory().available
+
+
+def _switch(products: str, convolutions: str, deterministic: bool) -> tuple[str, str, bool]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic
+    matmul.fp32_precision, cudnn.conv.fp32_precision = products, convolutions
+    cudnn.deterministic = deterministic
+    return before
