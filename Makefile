@@ -39,7 +39,7 @@ bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation r
 pocket: export MALLOC_MMAP_THRESHOLD_ := 8589934592
 pocket: export MALLOC_TRIM_THRESHOLD_ := 8589934592
 pocket: $(LAB) ## train the pocket network anew; Ctrl-C, and the same command goes on
-	$(BIN)/python -m training.train --output styletutor/pocket.safetensors $(ARGS)
+	$(BIN)/python -m training.train --output styletutor/network/pocket.safetensors $(ARGS)
 
 pocket-report: $(LAB) ## judge it: JUDGE=a published weight file, PAIRS=a folder of pictures
 	$(BIN)/python -m training.judge $(if $(JUDGE),--judge "$(JUDGE)") \

@@ -28,9 +28,9 @@ from benchmarks.setting import (
     seconds,
     wait_for,
 )
-from styletutor.lbfgs import LBFGS
-from styletutor.reconstruct import CONTENT_LAYERS, STYLE_LAYERS
-from styletutor.vgg import VGG
+from styletutor.descent.lbfgs import LBFGS
+from styletutor.network.vgg import VGG
+from styletutor.runs.reconstruct import CONTENT_LAYERS, STYLE_LAYERS
 
 PARTS = ("evaluation", "optimiser", "memory", "agreement", "race", "figure-one", "gpu")
 

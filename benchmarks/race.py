@@ -13,9 +13,9 @@ from torch import Tensor
 
 from benchmarks.rivals import plain_loop
 from benchmarks.setting import PAIRS, ours, problem, wait_for
-from styletutor.images import resample
-from styletutor.objective import Objective
-from styletutor.vgg import VGG
+from styletutor.loss.objective import Objective
+from styletutor.network.vgg import VGG
+from styletutor.pictures.images import resample
 
 EVERY = 5
 Curve = list[tuple[float, float]]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from styletutor.objective import Objective
-from styletutor.vgg import VGG
+from styletutor.loss.objective import Objective
+from styletutor.network.vgg import VGG
 
 # torch.optim.LBFGS makes a first step of length 1 over the gradient's sum: with a loss of order 1
 # the picture would hardly move. The published systems multiply theirs by 1e3 to 1e6 as well. With

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import styletutor as st
+from styletutor.cookbook.published import STYLE_LAYERS
 from styletutor.descent import Step, descend
-from styletutor.layers import FULL_WIDTH
+from styletutor.descent.starts import make_start
+from styletutor.loss.objective import Objective
 from styletutor.machine import default_device
-from styletutor.objective import Objective
-from styletutor.published import automatic
-from styletutor.recipes import STYLE_LAYERS
-from styletutor.starts import make_start
-from styletutor.vgg import VGG
-from styletutor.weights import untrained
+from styletutor.network.layers import FULL_WIDTH
+from styletutor.network.vgg import VGG
+from styletutor.network.vgg19 import automatic
+from styletutor.network.weights import untrained
 
 PAIRS = (
     ("coffee", "swirling-strokes"),

@@ -12,8 +12,8 @@ import torch
 
 import styletutor as st
 from styletutor.descent import descend
+from styletutor.loss.units import Units
 from styletutor.plots import picture_grid
-from styletutor.units import Units
 
 PHOTO, GLASS, SWIRLS = "coffee", "stained-glass", "swirling-strokes"
 SIZE, EVALUATIONS, COLUMNS, PIXELS = 512, 100, 3, 512

@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 import styletutor as st
-from styletutor.images import to_uint8
-from styletutor.vgg import VGG
+from styletutor.network.vgg import VGG
+from styletutor.pictures.images import to_uint8
 
 ROWS = (
     (("astronaut", "swirling-strokes"), ("chelsea", "impasto-field")),

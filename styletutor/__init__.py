@@ -11,34 +11,34 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # fast.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from styletutor.checkpoints import Frame
-from styletutor.images import resize_image, save_image
-from styletutor.layers import Layer, layer_table
-from styletutor.losses import (
+from styletutor.cookbook.published import recipes
+from styletutor.cookbook.recipe import Recipe
+from styletutor.cookbook.rosetta import rosetta
+from styletutor.loss.losses import (
     content_loss,
     gram_matrix,
     relative_error,
     style_loss,
     total_variation,
 )
-from styletutor.objective import Objective
-from styletutor.recipe import Recipe
-from styletutor.recipes import recipes
-from styletutor.reconstruct import (
+from styletutor.loss.objective import Objective
+from styletutor.network.layers import Layer, layer_table
+from styletutor.network.vgg import VGG
+from styletutor.network.weights import load_vgg
+from styletutor.pictures.images import resize_image, save_image
+from styletutor.pictures.samples import load_image, sample_names
+from styletutor.runs.background import Run
+from styletutor.runs.checkpoints import Frame
+from styletutor.runs.reconstruct import (
     figure_one,
     reconstruct_content,
     reconstruct_each,
     reconstruct_style,
 )
-from styletutor.result import Result
-from styletutor.rosetta import rosetta
-from styletutor.run import Run
-from styletutor.samples import load_image, sample_names
+from styletutor.runs.result import Result
+from styletutor.runs.transfer import transfer
 from styletutor.timelapse import Timelapse
-from styletutor.transfer import transfer
 from styletutor.version import __version__ as __version__
-from styletutor.vgg import VGG
-from styletutor.weights import load_vgg
 
 __all__ = [
     "VGG",

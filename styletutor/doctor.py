@@ -11,15 +11,15 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 import torch
 
+from styletutor.cookbook.published import recipes
 from styletutor.descent import descend
+from styletutor.descent.forecast import largest_side, predict
+from styletutor.descent.method import EVALUATIONS, Method
+from styletutor.loss.objective import Objective
 from styletutor.machine import GIB, free_bytes
-from styletutor.memory import largest_side, predict
-from styletutor.method import EVALUATIONS, Method
-from styletutor.objective import Objective
-from styletutor.recipes import recipes
-from styletutor.samples import load_image
-from styletutor.vgg import VGG
-from styletutor.weights import describe_vgg19
+from styletutor.network.vgg import VGG
+from styletutor.network.weights import describe_vgg19
+from styletutor.pictures.samples import load_image
 
 SIZE, SIZES = 256, (256, 512)
 

@@ -13,10 +13,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from styletutor.files import write_file
-from styletutor.images import check_writable, to_uint8
-from styletutor.result import Result
-from styletutor.vgg import VGG
+from styletutor.network.vgg import VGG
+from styletutor.pictures.files import write_file
+from styletutor.pictures.images import check_writable, to_uint8
+from styletutor.runs.result import Result
 
 LINE_STYLES = ("-", "--", ":", "-.")
 

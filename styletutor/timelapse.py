@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from styletutor.descent import Step
-from styletutor.files import try_writing, write_file
-from styletutor.images import to_uint8
+from styletutor.pictures.files import try_writing, write_file
+from styletutor.pictures.images import to_uint8
 
 FORMATS = (".gif", ".webp", ".mp4")
 RATE = 12  # frames per second

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from styletutor.vgg import VGG, layer_table
+from styletutor.network.vgg import VGG, layer_table
 
 pytest_plugins = ["browser"]
 

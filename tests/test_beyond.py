@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import styletutor as st
-from styletutor.lessons.beyond import check_covariance, check_guided_gram, check_keep_colour
-from styletutor.styles import moments
+from styletutor.lessons.going_further import check_covariance, check_guided_gram, check_keep_colour
+from styletutor.loss.statistics import moments
 
 EXERCISES = [check_guided_gram, check_keep_colour, check_covariance]
 

@@ -14,9 +14,10 @@ from conftest import make_tiny_vgg, random_pictures
 from safetensors.torch import load_file, save_file
 
 import styletutor as st
-from styletutor.checkpoints import without_interrupts
 from styletutor.cli import main
 from styletutor.descent import Step, Stop, descend
+from styletutor.runs import solve
+from styletutor.runs.checkpoints import read_checkpoint, without_interrupts
 
 PHOTO, ART = random_pictures(1, 128, 136, seed=1), random_pictures(1, 100, 90, seed=2)
 HOW = {"content_layers": "relu2_2", "style_layers": ["relu1_1", "relu3_1"], "start": "noise"}
@@ -130,7 +131,7 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_bits(
         while reached == before and process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
             reached = (
-                int(st.checkpoints.read_checkpoint(kept)[1]["evaluation"]) if kept.exists() else 0
+                int(read_checkpoint(kept)[1]["evaluation"]) if kept.exists() else 0
             )
         time.sleep(0.15 * float(torch.rand((), generator=generator)))
         if process.poll() is None:
@@ -257,6 +258,6 @@ def test_a_lack_of_memory_in_the_first_step_is_said(
         raise torch.OutOfMemoryError("CUDA out of memory")
         yield
 
-    monkeypatch.setattr(st.solve, "descend", exhausted)
+    monkeypatch.setattr(solve, "descend", exhausted)
     with pytest.raises(torch.OutOfMemoryError):
         run(resume=tmp_path / "run")

@@ -27,7 +27,11 @@ def transfer(out: Path, *more: str) -> list[str]:
 
 
 def in_a_process(*arguments: str, **options: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", "from styletutor.cli import main; raise SystemExit(main())"]
+    command = [
+        sys.executable,
+        "-c",
+        "from styletutor.cli import main; raise SystemExit(main())",
+    ]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
     return subprocess.run([*command, *arguments], **options)
 
@@ -326,7 +330,7 @@ def test_errors_in_a_real_process_are_one_line(tmp_path: Path) -> None:
 def test_ctrl_c_saves_the_best_so_far(tmp_path: Path) -> None:
     out, report = tmp_path / "out.png", tmp_path / "run.json"
     code = (
-        "import signal, styletutor.solve as r; from styletutor.cli import main\n"
+        "import signal, styletutor.runs.solve as r; from styletutor.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a shell ignores it
         "original = r.ProgressBar.__call__\n"
         "def call(self, step):\n"

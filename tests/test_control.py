@@ -9,10 +9,10 @@ from conftest import random_pictures
 from PIL import Image
 
 import styletutor as st
-from styletutor.colours import keep_colours, match_colours
-from styletutor.inputs import scale_content, scale_style, to_mask
-from styletutor.starts import Noise, make_start
-from styletutor.vgg import VGG
+from styletutor.descent.starts import Noise, make_start
+from styletutor.network.vgg import VGG
+from styletutor.pictures.colours import keep_colours, match_colours
+from styletutor.runs.inputs import scale_content, scale_style, to_mask
 
 SMALL = {"content_layers": "relu2_2", "style_layers": ["relu1_1", "relu2_1"], "evaluations": 3}
 LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)

@@ -9,13 +9,13 @@ from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor
 
 from styletutor import machine
-from styletutor.adam import Adam
-from styletutor.frozen import FrozenConv
-from styletutor.images import resample
-from styletutor.knobs import Knobs, layer_shares
-from styletutor.needs import Needs
-from styletutor.objective import Objective
-from styletutor.stages import Stage, plan_stages
+from styletutor.descent.adam import Adam
+from styletutor.descent.stages import Stage, plan_stages
+from styletutor.loss.knobs import Knobs, layer_shares
+from styletutor.loss.needs import Needs
+from styletutor.loss.objective import Objective
+from styletutor.network.frozen import FrozenConv
+from styletutor.pictures.images import resample
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rivals import plain_loop
-from styletutor import method as methods
 from styletutor.descent import Step, Stop, descend
-from styletutor.images import resample
-from styletutor.lbfgs import LBFGS
-from styletutor.method import Method
-from styletutor.objective import Objective
-from styletutor.reconstruct import reconstruct_content
-from styletutor.starts import make_start
-from styletutor.vgg import VGG
+from styletutor.descent import method as methods
+from styletutor.descent.lbfgs import LBFGS
+from styletutor.descent.method import Method
+from styletutor.descent.starts import make_start
+from styletutor.loss.objective import Objective
+from styletutor.network.vgg import VGG
+from styletutor.pictures.images import resample
+from styletutor.runs.reconstruct import reconstruct_content
 
 
 def make_objective(**changes: object) -> Objective:

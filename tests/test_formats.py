@@ -14,9 +14,9 @@ from torch import Tensor
 
 import styletutor as st
 from styletutor.cli import main
-from styletutor.layers import CONV_NAMES, LAYER_NAMES
-from styletutor.vgg import VGG
-from styletutor.weights import check_weights, convert_weights
+from styletutor.network.layers import CONV_NAMES, LAYER_NAMES
+from styletutor.network.vgg import VGG
+from styletutor.network.weights import check_weights, convert_weights
 
 CAFFE_MEAN = (123.68, 116.779, 103.939)
 Caffe = dict[str, tuple[Tensor, Tensor]]

@@ -9,10 +9,10 @@ from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
 from styletutor.descent import Step, Stop, descend
-from styletutor.engine import Engine
-from styletutor.memory import predict
-from styletutor.method import Method
-from styletutor.objective import Objective
+from styletutor.descent.engine import Engine
+from styletutor.descent.forecast import predict
+from styletutor.descent.method import Method
+from styletutor.loss.objective import Objective
 
 pytestmark = [
     pytest.mark.gpu,

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from styletutor import images
-from styletutor.files import try_writing, write_file
-from styletutor.images import (
+from styletutor.pictures import images
+from styletutor.pictures.files import try_writing, write_file
+from styletutor.pictures.images import (
     check_writable,
     pixels_sha256,
     read_image,

@@ -7,8 +7,8 @@ import torch
 from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor
 
-from styletutor.lbfgs import LBFGS
-from styletutor.objective import Objective
+from styletutor.descent.lbfgs import LBFGS
+from styletutor.loss.objective import Objective
 
 Function = Callable[[Tensor], Tensor]  # (B, …) → (B,)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from styletutor.losses import (
+from styletutor.loss.losses import (
     content_loss,
     gram_matrix,
     relative_error,

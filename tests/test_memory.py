@@ -13,20 +13,20 @@ from conftest import random_pictures
 from torch.profiler import ProfilerActivity, profile
 
 import styletutor as st
-from styletutor import inputs, memory
-from styletutor.descent import descend
+from styletutor.cookbook.published import STYLE_LAYERS
+from styletutor.descent import descend, forecast
+from styletutor.descent.forecast import largest_side, predict
+from styletutor.loss.objective import Objective
 from styletutor.machine import GIB, is_out_of_memory
-from styletutor.memory import largest_side, predict
-from styletutor.objective import Objective
-from styletutor.recipes import STYLE_LAYERS
-from styletutor.vgg import VGG
+from styletutor.network.vgg import VGG
+from styletutor.runs import inputs
 
 MEASURE = """
 import torch
 import styletutor as st
 from benchmarks.peak import peak_of
 from styletutor.descent import descend
-from styletutor.objective import Objective
+from styletutor.loss.objective import Objective
 
 vgg, layers = st.load_vgg("pocket", device="cpu"), {layers}
 def run(side):
@@ -45,8 +45,8 @@ def test_the_forecast_is_near_what_a_process_takes(side: int) -> None:
     code = MEASURE.format(side=side, layers=list(STYLE_LAYERS))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     vgg = st.load_vgg("pocket", device="cpu")
-    forecast = predict(vgg, (side, side), ["relu4_2"], STYLE_LAYERS)
-    assert forecast == pytest.approx(int(out.stdout), rel=0.35)
+    needed = predict(vgg, (side, side), ["relu4_2"], STYLE_LAYERS)
+    assert needed == pytest.approx(int(out.stdout), rel=0.35)
 
 
 def _most(records: profile, given: int = 0) -> int:
@@ -61,7 +61,7 @@ def _most(records: profile, given: int = 0) -> int:
 
 def test_the_forecast_counts_what_pytorch_allocates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what a system's memory adds to it, and so much nearer."""
-    monkeypatch.setattr(memory, "HEAP", 0)
+    monkeypatch.setattr(forecast, "HEAP", 0)
     vgg = st.load_vgg("pocket", device="cpu")
     photo = random_pictures(1, 200, 256)
     gc.collect()  # what others left must not go while we count
@@ -69,8 +69,8 @@ def test_the_forecast_counts_what_pytorch_allocates(monkeypatch: pytest.MonkeyPa
         aims = {"content_layers": "relu4_2", "style_layers": STYLE_LAYERS}
         objective = Objective(vgg, content=photo, styles=[photo.flip(3)], **aims)
         list(descend(objective, photo, 4))
-    forecast = predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS)
-    assert forecast == pytest.approx(_most(records), rel=0.15)
+    needed = predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS)
+    assert needed == pytest.approx(_most(records), rel=0.15)
 
 
 def test_large_style_pictures_count(tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,9 +80,9 @@ def test_large_style_pictures_count(tiny_vgg: VGG, monkeypatch: pytest.MonkeyPat
     gc.collect()  # what others left must not go while we count
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as records:
         Objective(vgg, styles=[style], style_layers=STYLE_LAYERS)
-    forecast = predict(vgg, (32, 32), (), STYLE_LAYERS, styles=[(1000, 1200)])
-    assert forecast == pytest.approx(_most(records, style.nbytes), rel=0.25)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: GIB // 100)
+    needed = predict(vgg, (32, 32), (), STYLE_LAYERS, styles=[(1000, 1200)])
+    assert needed == pytest.approx(_most(records, style.nbytes), rel=0.25)
+    monkeypatch.setattr(forecast, "free_bytes", lambda device: GIB // 100)
     photo = random_pictures(1, 32, 32)
     with pytest.raises(ValueError, match="GiB are free; the largest that fits is size="):
         st.transfer(photo, style, vgg=tiny_vgg, evaluations=1, style_layers=["relu2_1"])
@@ -109,8 +109,8 @@ def test_a_style_reconstruction_is_forecast_as_one(
     style = predict(tiny_vgg, size, (), layers, styles=[size])
     content = predict(tiny_vgg, size, layers)
     assert style < 0.9 * content
-    between = int(memory.MARGIN * (style + content) / 2)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: between)
+    between = int(forecast.MARGIN * (style + content) / 2)
+    monkeypatch.setattr(forecast, "free_bytes", lambda device: between)
     photo, how = random_pictures(1, *size), {"vgg": tiny_vgg, "evaluations": 1}
     st.reconstruct_style(photo, layers, precision="exact", **how)
     with pytest.raises(ValueError, match="GiB are free"):
@@ -121,7 +121,7 @@ def test_a_style_reconstruction_is_forecast_as_one(
 def test_the_network_sees_nothing_that_does_not_fit(
     verb: str, tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 1)
+    monkeypatch.setattr(forecast, "free_bytes", lambda device: 1)
     monkeypatch.setattr(VGG, "forward", lambda *_, **__: pytest.fail("it was run"))
     photo = random_pictures(1, 32, 32)
     second = ["relu1_1", "relu2_1"] if verb == "reconstruct_each" else photo
@@ -133,7 +133,7 @@ def test_the_network_sees_nothing_that_does_not_fit(
 
 
 def test_masks_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "HEAP", 0)
+    monkeypatch.setattr(forecast, "HEAP", 0)
     vgg = st.load_vgg("pocket", device="cpu")
     photo, mask = random_pictures(1, 200, 256), torch.ones(200, 256)
     gc.collect()
@@ -142,9 +142,9 @@ def test_masks_count(monkeypatch: pytest.MonkeyPatch) -> None:
         styles = [photo.flip(3)] * 3
         objective = Objective(vgg, content=photo, styles=styles, masks=[mask] * 3, **aims)
         list(descend(objective, photo, 4))
-    forecast = predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS, regions=3)
-    assert forecast == pytest.approx(_most(records), rel=0.25)
-    assert forecast > 1.3 * predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS)
+    needed = predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS, regions=3)
+    assert needed == pytest.approx(_most(records), rel=0.25)
+    assert needed > 1.3 * predict(vgg, (200, 256), ["relu4_2"], STYLE_LAYERS)
 
 
 def test_more_needs_more(tiny_vgg: VGG) -> None:
@@ -169,7 +169,7 @@ def test_the_largest_side_just_fits(tiny_vgg: VGG) -> None:
 def test_too_large_is_refused_with_the_size_that_fits(
     tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: GIB // 50)
+    monkeypatch.setattr(forecast, "free_bytes", lambda device: GIB // 50)
     photo = random_pictures(1, 600, 800)
     with pytest.raises(ValueError, match=r"800×600 .* 0\.0 GiB are free; .* is size=") as error:
         st.reconstruct_content(photo, "relu2_1", vgg=tiny_vgg, evaluations=1)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 
-from styletutor.meters import balanced_style, distances, pulls, removed, shares_of_pull
-from styletutor.objective import Objective
+from styletutor.loss.meters import balanced_style, distances, pulls, removed, shares_of_pull
+from styletutor.loss.objective import Objective
 
 PHOTO, ART = random_pictures(1, 32, 40, seed=1), random_pictures(1, 32, 40, seed=2)
 X = random_pictures(1, 32, 40, seed=3)

@@ -12,7 +12,7 @@ import torch
 from test_lessons import functions_of, never_back, piles_up, returns_nothing
 
 import styletutor as st
-from styletutor.lessons import museum
+from styletutor.lessons import recipes_and_bugs
 from styletutor.lessons.exercise import Exercise
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -337,7 +337,7 @@ SHIPPED = {
 
 
 def exercise(name: str) -> Exercise:
-    return getattr(museum, name)
+    return getattr(recipes_and_bugs, name)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import pytest
 import torch
 from conftest import random_pictures
 
-from styletutor.knobs import blend_shares, layer_shares
-from styletutor.objective import Objective, sum_terms
-from styletutor.units import Units
-from styletutor.vgg import VGG
+from styletutor.loss.knobs import blend_shares, layer_shares
+from styletutor.loss.objective import Objective, sum_terms
+from styletutor.loss.units import Units
+from styletutor.network.vgg import VGG
 
 CONTENT = {"relu2_2": 3.0, "conv3_1": 1.0}
 STYLE = {"relu1_1": 1.0, "relu3_1": 2.0}

@@ -253,7 +253,7 @@ def test_lesson_4_the_studio(lab: Lab, tmp_path: Path) -> None:
 
 def test_a_photograph_is_dropped(lab: Lab, tmp_path: Path) -> None:
     """A small file comes as it is, a large one is made smaller before it is sent."""
-    code = "from styletutor.widgets.pictures import Pictures\n"
+    code = "from styletutor.widgets.studio.pictures import Pictures\n"
     code += "chooser = Pictures('content', 'photographs', ['coffee'])\nchooser"
     lab.open(write_notebook(lab.server.folder / "drop.ipynb", code))
     lab.run_all()

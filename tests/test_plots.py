@@ -13,9 +13,9 @@ from conftest import make_tiny_vgg, random_pictures
 import styletutor as st
 from styletutor import plots
 from styletutor.descent import Step
-from styletutor.images import to_uint8
-from styletutor.result import Result
-from styletutor.vgg import VGG
+from styletutor.network.vgg import VGG
+from styletutor.pictures.images import to_uint8
+from styletutor.runs.result import Result
 
 PHOTO, ART = random_pictures(1, 24, 32, seed=1), random_pictures(1, 24, 32, seed=2)
 

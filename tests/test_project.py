@@ -6,36 +6,19 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
 import yaml
 
-from styletutor.published import INSTALL
+from styletutor.network.vgg19 import INSTALL
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-FLOORS = [
-    {"version", "machine", "files", "artworks", "losses", "lbfgs", "adam", "batches", "knobs"}
-    | {"layers", "colours", "stages"},
-    {"images", "frozen", "needs", "units", "styles", "formats", "fingerprint"},
-    {"vgg", "method"},
-    {"weightfiles", "samples", "targets", "memory", "starts"},
-    {"published", "objective", "result"},
-    {"weights"},
-    {"recipe", "engine", "meters"},
-    {"recipes", "descent"},
-    {"record", "inputs"},
-    {"checkpoints"},
-    {"solve"},
-    {"transfer", "reconstruct", "run", "reports"},
-    {"plots", "doctor", "timelapse", "rosetta"},
-    {"watching"},
-    {"widgets"},
-    {"lessons"},
-    {"commands", "painting"},
-    {"cli"},
-]
+WINGS = (
+    "version", "machine", "pictures", "network", "loss", "descent", "cookbook", "runs",
+    "plots", "timelapse", "doctor", "widgets", "lessons", "cli",
+)  # fmt: skip
 
 
 def split(requirement: str) -> tuple[str, str]:
@@ -71,39 +54,48 @@ def test_import_is_light() -> None:
     assert not heavy & set(json.loads(out.stdout))
 
 
-def rooms_imported_by(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: absolute imports only"
-            if node.module == "styletutor":
-                rooms |= {alias.name for alias in node.names}
-            elif node.module.startswith("styletutor."):
-                rooms.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            for name in (alias.name for alias in node.names):
-                if name == "styletutor":
-                    assert path.stem in ("commands", "painting", "cli"), (
-                        f"{path} imports the whole house"
-                    )
-                elif name.startswith("styletutor."):
-                    rooms.add(name.split(".")[1])
-    return rooms
+def modules() -> dict[str, set[str]]:
+    """Every module of the package, and the modules of the package that it imports anywhere."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / "styletutor").glob("**/*.py")
+    }
+    found: dict[str, set[str]] = {name: set() for name in paths}
+    for name, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{path}: absolute imports only"
+                whole = [f"{node.module}.{alias.name}" for alias in node.names]
+                found[name] |= {one if one in paths else node.module for one in whole}
+            elif isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names}
+        found[name] &= set(paths)
+    return found
 
 
-@pytest.mark.parametrize("floor", range(len(FLOORS)))
-def test_a_room_imports_only_from_floors_below(floor: int) -> None:
-    below = set().union(*FLOORS[:floor])
-    for room in FLOORS[floor]:
-        paths = [ROOT / f"styletutor/{room}.py", *(ROOT / f"styletutor/{room}").glob("**/*.py")]
-        for path in (p for p in paths if p.exists()):
-            assert rooms_imported_by(path) <= below | {room}, path
+def wing(module: str) -> str:
+    return f"{module}.".split(".")[1]
 
 
-def test_every_room_has_its_floor() -> None:
+def test_imports_between_wings_go_down() -> None:
+    for module, imported in modules().items():
+        for other in imported if wing(module) else ():
+            if not wing(other):
+                assert wing(module) == "cli", f"{module} imports the whole house"
+            else:
+                assert WINGS.index(wing(other)) <= WINGS.index(wing(module)), (module, other)
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    inside = {name: others - {"styletutor"} for name, others in modules().items()}
+    assert list(TopologicalSorter(inside).static_order())
+
+
+def test_the_map_names_every_wing() -> None:
     inside = [p for p in (ROOT / "styletutor").iterdir() if p.is_dir() or p.suffix == ".py"]
-    rooms = {p.stem for p in inside if p.stem[0] != "_"}
-    assert rooms <= set().union(*FLOORS)
+    assert {p.stem for p in inside if p.stem[0] != "_"} == set(WINGS)
+    rows = re.findall(r"^\| `([\w/]+)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M)
+    assert rows == list(WINGS)
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:

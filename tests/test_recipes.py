@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from conftest import make_tiny_vgg, random_pictures
 
 from styletutor.cli import main
-from styletutor.fingerprint import PRINTS
-from styletutor.losses import content_loss, gram_matrix, style_loss
-from styletutor.recipe import STYLE_LAYERS
-from styletutor.recipes import find_recipe, recipes
-from styletutor.rosetta import as_lines, rosetta
-from styletutor.units import Units
-from styletutor.vgg import VGG
+from styletutor.cookbook.published import find_recipe, recipes
+from styletutor.cookbook.recipe import STYLE_LAYERS
+from styletutor.cookbook.rosetta import as_lines, rosetta
+from styletutor.loss.losses import content_loss, gram_matrix, style_loss
+from styletutor.loss.units import Units
+from styletutor.network.fingerprint import PRINTS
+from styletutor.network.vgg import VGG
 
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])

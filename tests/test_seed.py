@@ -12,7 +12,8 @@ from test_formats import for_caffe, known, matconvnet
 
 import styletutor as st
 from styletutor.cli import main
-from styletutor.images import resize_image
+from styletutor.pictures.images import resize_image
+from styletutor.runs.solve import ProgressBar
 
 FULL = [
     "--iterations", "20", "--print-iterations", "5", "--checkpoint-output", "step_%s.png",
@@ -174,14 +175,14 @@ def test_a_folder_that_goes_away_is_no_reason_to_lose_the_picture(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     Path("kept").mkdir()
-    original = st.solve.ProgressBar.__call__
+    original = ProgressBar.__call__
 
     def call(self: object, step: object) -> None:
         original(self, step)
         if step.evaluation == 5:
             shutil.rmtree("kept")
 
-    monkeypatch.setattr(st.solve.ProgressBar, "__call__", call)
+    monkeypatch.setattr(ProgressBar, "__call__", call)
     snapshots = ["--checkpoint-output", "kept/%s.png", "--checkpoint-iterations", "2"]
     assert main(paint("--iterations", "8", *snapshots, "--checkpoint", "kept/run")) == 0
     assert capsys.readouterr().err.count("Going on without") >= 2

@@ -18,13 +18,13 @@ from PIL import Image
 import styletutor as st
 from styletutor import widgets
 from styletutor.cli import main
-from styletutor.meters import distances
-from styletutor.recipes import recipes
-from styletutor.starts import make_start
-from styletutor.widgets.desk import OFF, Desk, fader, home, strips
-from styletutor.widgets.film import Film
+from styletutor.cookbook.published import recipes
+from styletutor.descent.starts import make_start
+from styletutor.loss.meters import distances
 from styletutor.widgets.live import Pace
-from styletutor.widgets.studio import TransferStudio
+from styletutor.widgets.studio.desk import OFF, Desk, fader, home, strips
+from styletutor.widgets.studio.film import Film
+from styletutor.widgets.studio.panel import TransferStudio
 
 PHOTO, ART, OTHER = (
     (255 * random_pictures(1, 32, 48, seed=seed)).round() / 255 for seed in (1, 2, 3)
@@ -407,7 +407,7 @@ def test_a_meter_without_memory_ends_nothing(
     def none_left(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("styletutor.widgets.gauges.pulls", none_left)
+    monkeypatch.setattr("styletutor.widgets.studio.gauges.pulls", none_left)
     assert not finished(studio.start()).interrupted
     assert studio.note.text == "done" and not studio.controls.board.pulls
 

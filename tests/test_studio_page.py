@@ -14,7 +14,7 @@ from browser import Server, Tab, serving
 from conftest import random_pictures
 from PIL import Image
 
-from styletutor.images import save_image
+from styletutor.pictures.images import save_image
 from styletutor.widgets.kiosk import Kiosk
 
 if TYPE_CHECKING:

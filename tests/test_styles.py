@@ -9,9 +9,9 @@ from conftest import make_tiny_vgg, random_pictures
 from torch.autograd import gradcheck
 
 import styletutor as st
-from styletutor.losses import gram_matrix
-from styletutor.objective import Objective
-from styletutor.styles import (
+from styletutor.loss.losses import gram_matrix
+from styletutor.loss.objective import Objective
+from styletutor.loss.statistics import (
     EPSILON,
     STATISTICS,
     blend_moments,
@@ -20,9 +20,9 @@ from styletutor.styles import (
     trace_of_root,
     wasserstein,
 )
-from styletutor.units import STATISTICS as NAMES
-from styletutor.units import Units
-from styletutor.vgg import VGG
+from styletutor.loss.units import STATISTICS as NAMES
+from styletutor.loss.units import Units
+from styletutor.network.vgg import VGG
 
 STYLE = {"style_layers": ["relu1_1", "relu2_2"]}
 

@@ -12,7 +12,7 @@ from PIL import Image
 import styletutor as st
 from styletutor.cli import main
 from styletutor.descent import Step, Stop
-from styletutor.images import resize_image
+from styletutor.pictures.images import resize_image, to_uint8
 from styletutor.timelapse import spread
 
 FFMPEG = importlib.util.find_spec("imageio_ffmpeg") is not None
@@ -28,7 +28,7 @@ def film(*evaluations: int, **changes: object) -> tuple[st.Timelapse, st.Result]
 def test_frames_are_the_best_pictures_at_the_chosen_evaluations() -> None:
     kept, result = film(1, 5, 12, 99, precision="exact")
     assert len(kept.frames) == 3
-    np.testing.assert_array_equal(kept.frames[-1], st.images.to_uint8(result.image))
+    np.testing.assert_array_equal(kept.frames[-1], to_uint8(result.image))
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import styletutor as st
-from styletutor.layers import CONV_NAMES, layer_table
-from styletutor.losses import relative_error
-from styletutor.vgg import IMAGENET_MEAN, VGG
-from styletutor.weights import POCKET_FILE, POCKET_WIDTHS, check_weights, untrained
+from styletutor.loss.losses import relative_error
+from styletutor.network.layers import CONV_NAMES, layer_table
+from styletutor.network.vgg import IMAGENET_MEAN, VGG
+from styletutor.network.weights import POCKET_FILE, POCKET_WIDTHS, check_weights, untrained
 from training import crops, judge, student, train
 from training.pictures import make_picture
 

@@ -11,10 +11,10 @@ from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
 from styletutor.descent import Step, Stop, descend
-from styletutor.method import Method
-from styletutor.objective import Objective
-from styletutor.starts import make_start
-from styletutor.vgg import VGG
+from styletutor.descent.method import Method
+from styletutor.descent.starts import make_start
+from styletutor.loss.objective import Objective
+from styletutor.network.vgg import VGG
 
 FIELDS = {
     "version", "command", "settings", "backbone", "device", "dtype", "size", "evaluations",

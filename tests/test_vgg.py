@@ -10,9 +10,9 @@ from conftest import make_tiny_vgg, random_pictures
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from styletutor.layers import CONV_NAMES, LAYER_NAMES, check_layer, layer_table
-from styletutor.vgg import IMAGENET_MEAN, VGG
-from styletutor.weights import load_vgg
+from styletutor.network.layers import CONV_NAMES, LAYER_NAMES, check_layer, layer_table
+from styletutor.network.vgg import IMAGENET_MEAN, VGG
+from styletutor.network.weights import load_vgg
 
 TINY = (2, 3, 4, 3, 2)
 

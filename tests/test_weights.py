@@ -20,12 +20,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from styletutor import published, weightfiles
-from styletutor.layers import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, layer_table
 from styletutor.machine import default_device
-from styletutor.published import fetch_vgg19, find_vgg19
-from styletutor.vgg import VGG
-from styletutor.weights import (
+from styletutor.network import vgg19, weightfiles
+from styletutor.network.layers import CONV_NAMES, FULL_WIDTH, LAYER_NAMES, layer_table
+from styletutor.network.vgg import VGG
+from styletutor.network.vgg19 import fetch_vgg19, find_vgg19
+from styletutor.network.weights import (
     POCKET_WIDTHS,
     check_weights,
     load_vgg,
@@ -80,11 +80,11 @@ def relative(a: Tensor, b: Tensor) -> float:
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No weights anywhere, and no way out of this machine; returns torch.hub's folder."""
     monkeypatch.delenv("STYLETUTOR_WEIGHTS", raising=False)
-    monkeypatch.setattr(published, "_PACKAGE", "no-such-package")
+    monkeypatch.setattr(vgg19, "_PACKAGE", "no-such-package")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(published, "_VGG19_URL", "http://127.0.0.1:9/" + FILE_NAME)
+    monkeypatch.setattr(vgg19, "_VGG19_URL", "http://127.0.0.1:9/" + FILE_NAME)
     return tmp_path / "torch-home" / "hub" / "checkpoints"
 
 
@@ -513,7 +513,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{running.server_port}/{FILE_NAME}"
-        monkeypatch.setattr(published, "_VGG19_URL", url)
+        monkeypatch.setattr(vgg19, "_VGG19_URL", url)
         sha256 = hashlib.sha256(running.content).hexdigest()
         monkeypatch.setattr(weightfiles, "VGG19_SHA256", sha256[:8])
         yield running
@@ -584,7 +584,7 @@ def test_without_a_network_there_is_an_error_within_seconds() -> None:
 def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/{FILE_NAME}"
-        monkeypatch.setattr(published, "_VGG19_URL", url)
+        monkeypatch.setattr(vgg19, "_VGG19_URL", url)
         start = time.monotonic()
         with pytest.raises(OSError, match="timed out"):
             fetch_vgg19()
@@ -599,6 +599,6 @@ def test_a_cache_that_cannot_be_written_is_said(server: Server, tmp_path: Path) 
 
 
 def test_importing_this_room_does_not_import_torchvision() -> None:
-    code = "import sys, styletutor.weights as w; w.load_vgg('pocket', device='cpu')"
+    code = "import sys, styletutor.network.weights as w; w.load_vgg('pocket', device='cpu')"
     code += "; sys.exit(any(name.startswith('torchvision') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ from PIL import Image
 
 import styletutor as st
 from styletutor import widgets
-from styletutor.layers import seen_by
+from styletutor.network.layers import seen_by
 from styletutor.widgets import budget, elements
 from styletutor.widgets.explorer import strongest_places
 from styletutor.widgets.live import Note

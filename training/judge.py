@@ -26,12 +26,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 import styletutor as st
+from styletutor.cookbook.published import STYLE_LAYERS, recipes
 from styletutor.descent import descend
-from styletutor.layers import FULL_WIDTH
+from styletutor.network.layers import FULL_WIDTH
+from styletutor.network.vgg import VGG
+from styletutor.network.weights import untrained
 from styletutor.plots import picture_grid
-from styletutor.recipes import STYLE_LAYERS, recipes
-from styletutor.vgg import VGG
-from styletutor.weights import untrained
 
 EARLY_STYLE, EARLY_CONTENT = STYLE_LAYERS[:3], "relu3_4"
 PAIRS = (

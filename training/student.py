@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletutor.layers import CONV_NAMES, layer_table
-from styletutor.vgg import IMAGENET_MEAN, VGG
+from styletutor.network.layers import CONV_NAMES, layer_table
+from styletutor.network.vgg import IMAGENET_MEAN, VGG
 from training.crops import sample
 
 SPREAD = 0.25  # deviation of a pixel, roughly: what the network is fed has about unit size

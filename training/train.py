@@ -1,6 +1,6 @@
 """Train the pocket network: VGG-19's layers, narrower, on pictures that need no download.
 
-    python -m training.train --output styletutor/pocket.safetensors        (or: make pocket)
+    python -m training.train --output styletutor/network/pocket.safetensors        (or: make pocket)
 
 The network learns to tell pictures apart from small crops, by the mean and deviation of its
 features alone, at the end of each block: statistics without positions, as a Gram matrix is. Beside
@@ -26,9 +26,9 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from styletutor.files import write_file
 from styletutor.machine import default_device
-from styletutor.weights import POCKET_WIDTHS
+from styletutor.network.weights import POCKET_WIDTHS
+from styletutor.pictures.files import write_file
 from training.crops import collect, photographs, sample
 from training.student import SPREAD, Student, balance, fold, settle, worst_case
 

@@ -5,21 +5,22 @@
 >>> lessons.quiz("style_reconstruction")
 """
 
-from styletutor.lessons.beyond import check_covariance, check_guided_gram, check_keep_colour
-from styletutor.lessons.content import (
+from styletutor.lessons.content_reconstruction import (
     check_content_gradient,
     check_content_loss,
     check_descend,
     check_total_variation,
 )
 from styletutor.lessons.exercise import Exercise, Verdict
+from styletutor.lessons.going_further import check_covariance, check_guided_gram, check_keep_colour
 from styletutor.lessons.gram import check_gram, check_shuffle
-from styletutor.lessons.inside import (
+from styletutor.lessons.inside_vgg import (
     check_one_feature,
     check_receptive_field,
     check_strongest_channels,
 )
-from styletutor.lessons.museum import (
+from styletutor.lessons.quiz import Quiz, quiz
+from styletutor.lessons.recipes_and_bugs import (
     check_batch_gram,
     check_batch_loss,
     check_noise_start,
@@ -29,10 +30,9 @@ from styletutor.lessons.museum import (
     check_translate,
     check_two_layers,
 )
-from styletutor.lessons.quiz import Quiz, quiz
-from styletutor.lessons.start import check_mirror
-from styletutor.lessons.style import check_style_gradient, check_style_loss
-from styletutor.lessons.transfer import check_blend, check_closure, check_total_loss
+from styletutor.lessons.start_here import check_mirror
+from styletutor.lessons.style_reconstruction import check_style_gradient, check_style_loss
+from styletutor.lessons.style_transfer import check_blend, check_closure, check_total_loss
 
 __all__ = [
     "Exercise",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from styletutor.lessons.comparing import alike
-from styletutor.lessons.content import SHAPES, sizes
+from styletutor.lessons.content_reconstruction import SHAPES, sizes
 from styletutor.lessons.exercise import Answer, Exercise
 
 

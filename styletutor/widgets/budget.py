@@ -7,7 +7,7 @@ import threading
 import ipywidgets as widgets
 
 from styletutor.doctor import SIZE, measure
-from styletutor.vgg import VGG
+from styletutor.network.vgg import VGG
 from styletutor.widgets.elements import Guard, Slider
 from styletutor.widgets.live import Note
 

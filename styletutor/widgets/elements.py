@@ -15,8 +15,8 @@ import anywidget
 import traitlets
 from torch import Tensor
 
-from styletutor.images import decode_image, to_jpeg, to_png
-from styletutor.layers import Layer
+from styletutor.network.layers import Layer
+from styletutor.pictures.images import decode_image, to_jpeg, to_png
 
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 6_000_000  # a notebook's connection closes at a message of 10 MB

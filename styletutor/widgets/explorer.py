@@ -12,13 +12,13 @@ from matplotlib import colormaps
 from torch import Tensor
 
 from styletutor.descent import Step
-from styletutor.images import to_jpeg
-from styletutor.layers import seen_by
+from styletutor.network.layers import seen_by
+from styletutor.network.vgg import VGG
+from styletutor.pictures.images import to_jpeg
 from styletutor.plots import made_by, strongest_channels
-from styletutor.reconstruct import reconstruct_content
-from styletutor.result import Result
-from styletutor.run import Run
-from styletutor.vgg import VGG
+from styletutor.runs.background import Run
+from styletutor.runs.reconstruct import reconstruct_content
+from styletutor.runs.result import Result
 from styletutor.widgets.elements import Gallery, LayerMap, PictureView, Slider, tile, within
 from styletutor.widgets.live import WRAP, Note, Panel
 

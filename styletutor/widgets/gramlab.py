@@ -8,10 +8,10 @@ from matplotlib import colormaps
 from PIL import ImageColor
 from torch import Tensor
 
-from styletutor.images import to_jpeg, to_png
-from styletutor.losses import gram_matrix, relative_error
+from styletutor.loss.losses import gram_matrix, relative_error
+from styletutor.network.vgg import VGG
+from styletutor.pictures.images import to_jpeg, to_png
 from styletutor.plots import strongest_channels
-from styletutor.vgg import VGG
 from styletutor.widgets.elements import Gallery, Guard, PictureView, Slider, tile, within
 from styletutor.widgets.explorer import small, viridis
 from styletutor.widgets.live import WRAP, Note, button

@@ -14,8 +14,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from styletutor.descent import Step
-from styletutor.result import Result
-from styletutor.run import Run
+from styletutor.runs.background import Run
+from styletutor.runs.result import Result
 from styletutor.widgets.elements import Guard
 
 SHARE = 0.03  # of the time of a run that showing it may take

@@ -8,12 +8,12 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from styletutor.descent import Step
-from styletutor.inputs import Picture
+from styletutor.network.vgg import VGG
 from styletutor.plots import made_by
-from styletutor.reconstruct import KINDS, reconstruct_each
-from styletutor.result import Result
-from styletutor.run import Run
-from styletutor.vgg import VGG
+from styletutor.runs.background import Run
+from styletutor.runs.inputs import Picture
+from styletutor.runs.reconstruct import KINDS, reconstruct_each
+from styletutor.runs.result import Result
 from styletutor.widgets.elements import Gallery, LayerMap, Slider, tile
 from styletutor.widgets.live import WRAP, Note, Panel
 

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from styletutor.cli.words import main
+
+__all__ = ["main"]

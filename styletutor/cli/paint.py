@@ -1,0 +1,246 @@
+"""What `styletutor transfer` and `styletutor reconstruct` do: options, a verb, files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import styletutor as st
+from styletutor.cli.progress import Watch, numbered, progress_files
+from styletutor.cli.replay import as_options, check_network, check_report, read_report, turned_at
+from styletutor.cookbook.published import find_recipe
+from styletutor.descent.starts import STARTS
+from styletutor.pictures.files import check_apart, try_writing, write_file
+from styletutor.pictures.images import check_writable
+from styletutor.runs.checkpoints import read_checkpoint
+from styletutor.runs.result import Result
+from styletutor.timelapse import check_film
+
+NOT_SETTINGS = {
+    "run", "parser", "kind", "output", "report", "settings", "expected_sha256", "stop_after",
+    "turned", "weights", "device", "overwrite", "print_iterations", "checkpoint_output",
+    "progress_write",
+    "progress_plot", "timelapse", "frames", "style_layer_weight_exp", "content_weight_blend",
+    "styles", "style_at", "preserve_colors",
+}  # fmt: skip
+# What a recipe sets: another recipe than the report's must be free to set it anew.
+RECIPE_SETTINGS = {"recipe", "beta1", "beta2", *(field.name for field in fields(st.Recipe))}
+
+
+def transfer(arguments: argparse.Namespace) -> int:
+    """`styletutor transfer`."""
+    settings = _settings(arguments, "transfer", ("content",))
+    styles = _styles(arguments)
+    each = styles.values() if isinstance(styles, dict) else [styles]
+    pictures = [picture for given in each for picture in given]
+    _check_files(arguments, [settings["content"], *pictures, *settings.get("masks", [])])
+    return _finish(arguments, st.transfer, (settings.pop("content"), styles), settings)
+
+
+def reconstruct(arguments: argparse.Namespace) -> int:
+    """`styletutor reconstruct content|style`."""
+    settings = _settings(arguments, f"reconstruct {arguments.kind}", ("image", "layers"))
+    settings.pop("pooling", None)
+    _check_files(arguments, [settings["image"]])
+    verb = {"content": st.reconstruct_content, "style": st.reconstruct_style}[arguments.kind]
+    return _finish(arguments, verb, (settings.pop("image"), settings.pop("layers")), settings)
+
+
+def _seed_words(arguments: argparse.Namespace) -> None:
+    """Options of A. Athalye's neural_style.py that say otherwise what others say."""
+    recipe = find_recipe(arguments.recipe or "default")
+    if arguments.preserve_colors:
+        arguments.colours = "content"
+    blend, exponent = arguments.content_weight_blend, arguments.style_layer_weight_exp
+    for given, other, option in (
+        (blend, arguments.content_layers, "--content-weight-blend"),
+        (exponent, arguments.style_layers, "--style-layer-weight-exp"),
+    ):
+        if given is not None and other is not None:
+            raise ValueError(f"{option} and the layers' own weights are both given; give one")
+    if blend is not None:
+        if not 0 <= blend <= 1:
+            raise ValueError(f"--content-weight-blend {blend}; it must be a number from 0 to 1")
+        pair = {"relu4_2": blend, "relu5_2": 1 - blend}
+        arguments.content_layers = [f"{n}={w}" for n, w in pair.items() if w > 0]
+    if exponent is not None:
+        if not 0 < exponent < float("inf"):
+            raise ValueError(f"--style-layer-weight-exp {exponent}; it must be above 0")
+        layers = enumerate(recipe.style_layers)
+        arguments.style_layers = [f"{layer}={exponent**place}" for place, layer in layers]
+    if arguments.noise_blend is not None and arguments.start is None:
+        arguments.start = "content"
+    careful = recipe.name == "anishathalye" and not arguments.overwrite
+    if careful and os.path.isfile(arguments.output):
+        raise ValueError(f"{arguments.output} exists; replace it with --overwrite")
+
+
+def _styles(arguments: argparse.Namespace) -> list[str] | dict[str, list[str]]:
+    if (arguments.styles is None) == (arguments.style_at is None):
+        raise ValueError("either --styles or --style-at must be given, or --settings with a report")
+    if arguments.styles is not None:
+        return arguments.styles
+    styles: dict[str, list[str]] = {}
+    for word in arguments.style_at:
+        layer, equals, picture = word.partition("=")
+        if not (layer and equals and picture):
+            raise ValueError(f"{word!r} is not LAYER=PICTURE, as in relu1_1=brush.jpg")
+        styles.setdefault(layer, []).append(picture)
+    return styles
+
+
+def _settings(
+    arguments: argparse.Namespace, command: str, required: Sequence[str]
+) -> dict[str, Any]:
+    """What the verb is called with: the options, and where they are silent the report."""
+    if arguments.settings is not None or arguments.resume is not None:
+        _fill_in(arguments, command)
+    missing = [f"--{name}" for name in required if getattr(arguments, name) is None]
+    if command == "transfer":
+        _seed_words(arguments)
+        if arguments.styles is None and arguments.style_at is None:
+            missing.append("--styles")
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} must be given, or --settings with a report")
+    return {
+        name: _layer_weights(value) if name.endswith("layers") else value
+        for name, value in vars(arguments).items()
+        if name not in NOT_SETTINGS and value is not None
+    }
+
+
+def _fill_in(arguments: argparse.Namespace, command: str) -> None:
+    """Give the options that were left out the values that the report, or checkpoint, has."""
+    if arguments.resume is not None and arguments.settings is not None:
+        raise ValueError("--resume has its own settings; leave out --settings")
+    if arguments.resume is not None:
+        about = read_checkpoint(arguments.resume)[0]["about"]
+        report = check_report(about, arguments.resume, command)
+        sha256 = about["weights sha256"]
+    else:
+        report = read_report(arguments.settings, command)
+        sha256 = report["backbone"]["sha256"]
+    if arguments.weights is None:
+        arguments.expected_sha256 = sha256
+    if report.get("interrupted") and arguments.evaluations is None:
+        arguments.stop_after = report.get("evaluations")
+    arguments.turned = turned_at(report, arguments.settings)
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    if arguments.turned and given & RECIPE_SETTINGS:
+        arguments.turned = {}
+        print("styletutor: weights were turned in that run; with other settings they stay as they "
+              "begin", flush=True)  # fmt: skip
+    words = [arguments.kind] if "kind" in arguments else []
+    recorded = report["settings"]
+    strange = [name for name in recorded if name not in vars(arguments)]
+    if strange:
+        raise ValueError(f"{arguments.settings or arguments.resume} sets {strange[0]!r}, which is "
+                         "no setting; give one made by --report")  # fmt: skip
+    options = as_options(recorded, _overruled(arguments, recorded))
+    recorded = arguments.parser.parse_args([*words, "--output", arguments.output, *options])
+    for name, value in vars(recorded).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+
+
+def _overruled(arguments: argparse.Namespace, recorded: dict[str, Any]) -> set[str]:
+    """Settings of a report that others, given now, leave no place for."""
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    without = set(RECIPE_SETTINGS) if "recipe" in given else set()
+    for option, names in (
+        ("style_at", {"styles", "style_layers", "blend", "masks", "style_scale"}),
+        ("size", {"width"}),
+        ("width", {"size"}),
+        ("content_weight_blend", {"content_layers"}),
+        ("style_layer_weight_exp", {"style_layers"}),
+    ):
+        without |= names if option in given else set()
+    if "styles" in given:
+        without |= {"style_at", "style_layers"} if recorded.get("style_at") else set()
+        per_style = ("blend", "masks", "style_scale")
+        lists = {n: recorded[n] for n in per_style if isinstance(recorded.get(n), list)}
+        without |= {n for n, value in lists.items() if len(value) != len(arguments.styles)}
+    return without
+
+
+def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
+    """["relu1_1", "relu2_1=2"] → {"relu1_1": 1.0, "relu2_1": 2.0}; names alone stay a list."""
+    if not any("=" in layer for layer in layers):
+        return list(layers)
+    weights = {}
+    for layer in layers:
+        name, _, weight = layer.partition("=")
+        try:
+            weights[name] = float(weight or 1)
+        except ValueError:
+            raise ValueError(f"{layer!r} is not NAME or NAME=WEIGHT, as in relu2_1=0.5") from None
+    return weights
+
+
+def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None:
+    """Before the work, find out whether its results can be saved and its pictures be read.
+
+    Raises ValueError if an output would overwrite an input.
+    """
+    check_writable(arguments.output)
+    outputs = [arguments.output, arguments.report, arguments.checkpoint, arguments.timelapse]
+    outputs += progress_files(arguments)
+    for path in (arguments.report, arguments.checkpoint):
+        if path is not None:
+            try_writing(path)
+    if arguments.timelapse is not None:
+        check_film(arguments.timelapse)
+    often, where = arguments.checkpoint_iterations, arguments.checkpoint_output
+    kept = arguments.checkpoint or arguments.resume
+    if (where and not often) or (often and not where and not kept):
+        raise ValueError(
+            "--checkpoint-iterations says how often, --checkpoint-output FILE%s where; give both, "
+            "or --checkpoint FILE to be able to go on"
+        )
+    if arguments.checkpoint_output is not None:
+        check_writable(numbered(arguments.checkpoint_output, 0))
+    start, weights = getattr(arguments, "start", None), arguments.weights
+    pictures = [*pictures, *([start] if start is not None and start not in STARTS else [])]
+    inputs = [*pictures, weights, arguments.settings]
+    check_apart(outputs, inputs)
+    if where:
+        existing = [name for name in inputs if name is not None and os.path.isfile(name)]
+        most = max(10_000, arguments.evaluations or 0)
+        names = {os.path.realpath(numbered(where, n)) for n in range(often, most + 1, often)}
+        for name in (*existing, arguments.output):
+            if os.path.realpath(name) in names:
+                raise ValueError(f"--checkpoint-output {where} would overwrite {name}; change it")
+    check_apart([o for o in outputs if o is not None and o != arguments.checkpoint],
+                [arguments.resume])  # fmt: skip
+    for name in pictures:
+        st.load_image(name, arguments.size)
+
+
+def _finish(
+    arguments: argparse.Namespace,
+    verb: Callable[..., Result],
+    pictures: tuple[Any, ...],
+    settings: dict[str, Any],
+) -> int:
+    pooling = arguments.pooling if verb is not st.transfer else None
+    vgg = st.load_vgg(arguments.weights or "auto", pooling=pooling, device=arguments.device)
+    check_network(vgg, getattr(arguments, "expected_sha256", vgg.sha256))
+    watch = Watch(arguments)
+    result = verb(*pictures, vgg=vgg, on_step=watch, **settings)
+    result.save(arguments.output)
+    if arguments.report is not None:
+        text = json.dumps(result.report(), indent=1)
+        write_file(arguments.report, text.encode("utf-8"))
+    print(f"{result}\nsaved {arguments.output}")
+    watch.finish(result)
+    if len(result.history) == getattr(arguments, "stop_after", None):
+        print("styletutor: ended where the run of the report was interrupted", flush=True)
+    elif result.interrupted:
+        print("styletutor: interrupted; saved the best picture so far", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,101 @@
+"""What the command line prints and saves while a picture forms."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from styletutor.descent import Step, Stop
+from styletutor.pictures.colours import keep_colours
+from styletutor.pictures.files import write_file
+from styletutor.pictures.images import save_image, to_uint8
+from styletutor.runs.result import Result
+from styletutor.timelapse import Timelapse, spread
+
+
+class Watch:
+    """What is printed and saved while the picture forms, and of it when it is done.
+
+    What cannot be saved on the way is no reason to lose what is being painted: it is said, and the
+    work goes on.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        for option, value in (
+            ("--print-iterations", arguments.print_iterations),
+            ("--checkpoint-iterations", arguments.checkpoint_iterations),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{option} {value}; it must be at least 1")
+        if arguments.frames is not None and arguments.timelapse is None:
+            raise ValueError("--frames belongs to --timelapse FILE; give both")
+        self.arguments, self.film = arguments, None
+        self.frames = 40 if arguments.frames is None else arguments.frames
+        spread(1, self.frames)
+
+    def __call__(self, step: Step) -> None:
+        options = self.arguments
+        if options.print_iterations and step.evaluation % options.print_iterations == 0:
+            losses = ", ".join(f"{name} {value:g}" for name, value in step.losses.items())
+            print(f"evaluation {step.evaluation}/{step.evaluations}: {losses}", flush=True)
+        if getattr(options, "colours", None) == "content":
+            best = keep_colours(step.best.clamp(0, 1), step.objective.content)
+            step = replace(step, best=best)
+        every = options.checkpoint_iterations
+        if options.checkpoint_output and step.evaluation % every == 0:
+            try:
+                path = numbered(options.checkpoint_output, step.evaluation)
+                save_image(step.best[:1].clamp(0, 1), path)
+            except OSError as error:
+                warnings.warn(f"{error} Going on without.", stacklevel=2)
+        if options.timelapse:
+            if self.film is None:
+                self.film = Timelapse(spread(step.evaluations, self.frames))
+            self.film(step)
+        turned = getattr(options, "turned", {}).get(step.evaluation + 1, {})
+        for name, value in turned.items():
+            step.objective.set_weight(name, value)
+        if step.evaluation == getattr(options, "stop_after", None):
+            raise Stop
+
+    def finish(self, result: Result) -> None:
+        """Save the film and the course of the losses, as far as they are wanted."""
+        if self.arguments.timelapse:
+            film = self.film or Timelapse([])
+            last = to_uint8(result.image)
+            if not film.frames or not np.array_equal(film.frames[-1], last):
+                film.frames.append(last)
+            film.save(self.arguments.timelapse)
+            print(f"saved {self.arguments.timelapse}")
+        text, plot = progress_files(self.arguments)
+        if text is not None:
+            terms = ("content", "style", "tv", "total")
+            rows = ([row["evaluation"], *(row.get(t, 0) for t in terms)] for row in result.history)
+            lines = [f"# itr {' '.join(terms)}", *(" ".join(map(str, row)) for row in rows), ""]
+            write_file(text, "\n".join(lines).encode("ascii"))
+        if plot is not None:
+            from styletutor.plots import loss_curves
+
+            loss_curves(result).save(plot)
+
+
+def progress_files(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """Where --progress-write and --progress-plot write, if they are wanted."""
+    folder = Path(arguments.output).parent
+    text = folder / "progress.txt" if arguments.progress_write else None
+    return text, folder / "progress.png" if arguments.progress_plot else None
+
+
+def numbered(pattern: str, number: int) -> str:
+    """A file name with the number in place of %s, of %05d or of {}."""
+    try:
+        names = [pattern % n if "%" in pattern else pattern.format(n) for n in (number, number + 1)]
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError):
+        names = [pattern, pattern]
+    if names[0] == names[1] or "\0" in names[0]:
+        raise ValueError(f"{pattern!r} needs %s where the number goes, as in out%s.jpg")
+    return names[0]

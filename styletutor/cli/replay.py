@@ -1,0 +1,75 @@
+"""Reading a report back: as words of a command line, so that the parser checks every value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from styletutor.network.vgg import VGG
+from styletutor.network.weightfiles import VGG19_SHA256
+from styletutor.network.weights import VGG19_TORCHVISION
+
+
+def read_report(path: str, command: str) -> dict[str, Any]:
+    """The report of `command` at `path`; an error of one line for anything else."""
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        str(report["command"] + report["backbone"]["sha256"])
+        if not isinstance(report["settings"], dict):
+            raise TypeError
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no report {path}; check the name") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(
+            f"{path} is not a report of styletutor; give one made by --report"
+        ) from None
+    return check_report(report, path, command)
+
+
+def check_report(report: dict[str, Any], path: str, command: str) -> dict[str, Any]:
+    """The report itself, or the words of a checkpoint, if it is of `command` and of named files."""
+    if report["command"] != command:
+        raise ValueError(f"{path} is of `{report['command']}`, not of `{command}`")
+    if "tensor with sha256" in json.dumps(report["settings"]):
+        raise ValueError(f"{path} is of pictures without a name; save them and start from files")
+    if isinstance(report["settings"].get("blend"), dict):
+        raise ValueError(f"{path} has a blend for each layer; only Python can repeat that")
+    return report
+
+
+def check_network(vgg: VGG, sha256: str) -> None:
+    """Raise ValueError, with what to ask for, unless the network is the one of a report."""
+    if sha256 != vgg.sha256:
+        torchvisions = sha256.startswith(VGG19_SHA256)
+        raise ValueError(
+            f"the weights {vgg.name!r} are not those of the report, whose file has the SHA-256 "
+            f"{sha256[:8]}…; give --weights {VGG19_TORCHVISION if torchvisions else 'FILE'}"
+        )
+
+
+def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[str]:
+    """{"size": 64, "style_layers": {"relu1_1": 2.0}} → ["--size=64", "--style-layers", …]."""
+    words = []
+    for name, value in settings.items():
+        option = "--" + name.replace("_", "-")
+        if name in without or value is None:
+            continue
+        if isinstance(value, dict):
+            value = [f"{key}={weight}" for key, weight in value.items()]
+        if isinstance(value, list):
+            words += [option, *map(str, value)]
+        elif isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        else:
+            words.append(f"{option}={value}")
+    return words
+
+
+def turned_at(report: dict[str, Any], path: str | None) -> dict[int, dict[str, Any]]:
+    """Which weights were turned on the way: evaluation from which they counted → name → value."""
+    try:
+        return {int(row["evaluation"]): dict(row["weights"]) for row in report.get("turned") or ()}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} says in a strange way which weights were turned") from None

@@ -1,0 +1,179 @@
+"""What a descent does again and again, move, evaluate, remember the best; also as a CUDA graph."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from styletutor.descent.adam import Adam
+from styletutor.descent.lbfgs import LBFGS
+from styletutor.loss.needs import Needs
+from styletutor.loss.objective import Objective
+from styletutor.machine import full_float32
+from styletutor.network.vgg import VGG
+
+_one_recording = threading.Lock()  # CUDA allows one at a time in a process
+WARM_UP = 2  # steps before one is recorded: libraries set themselves up in the first
+
+
+@dataclass
+class Point:
+    """A picture that was evaluated, what was found there, and the best one so far.
+
+    `losses` and `best_losses` are (P, B), a row for each part.
+    """
+
+    image: Tensor
+    losses: Tensor
+    gradient: Tensor
+    best: Tensor
+    best_losses: Tensor
+
+    def clone(self) -> Point:
+        return Point(*(getattr(self, field.name).clone() for field in fields(self)))
+
+    def copy_(self, other: Point) -> None:
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+class Engine:
+    """A descent on one objective at one size and precision, a step at a time.
+
+    On a GPU a step (optimiser, forward and backward pass, choice of the best) is recorded as a CUDA
+    graph and replayed, so that no kernel waits for Python. What cannot be recorded runs as it is
+    written, and says so once.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        network: VGG,
+        optimiser: LBFGS | Adam,
+        image: Tensor,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Begin at `image`, or go on from a `state` without another look at it."""
+        self.objective, self.network, self.optimiser = objective, network, optimiser
+        image = image if state is None else state["point.image"]
+        self.recordable, self.graph, self._running = image.is_cuda, None, None
+        self.needs: Needs | None = None
+        self.moves = -1
+        self._prepare(len(image))
+        if state is not None:
+            mine = (n for n in state if n.startswith("optimiser."))
+            own = {name.removeprefix("optimiser."): state[name] for name in mine}
+            optimiser.load_state(own)
+            self.point = Point(*(state[f"point.{field.name}"] for field in fields(Point)))
+            return
+        with full_float32(image.device):
+            losses, gradient = self._evaluate(image)
+        self.point = Point(image, losses, gradient, image, losses)
+
+    def advance(self) -> None:
+        """Move, and evaluate the new picture under the weights of now.
+
+        What was best or learnt under other weights is then forgotten; the move itself still follows
+        the old gradient, so that a knob which never rests does not freeze the picture.
+        """
+        turned = self._prepare(len(self.point.image))
+        if turned:
+            worst = self.point.losses.new_full((len(self.parts), len(self.point.image)), torch.inf)
+            if self.graph is None:
+                self.point.best_losses = worst
+            else:
+                self.point.best_losses.copy_(worst)
+        with full_float32(self.point.image.device):
+            self._step()
+        if turned:
+            self.optimiser.restart()
+
+    def snapshot(self) -> Point:
+        """The present point, as it stays when the next one is computed."""
+        if self.graph is None:
+            return self.point
+        self._keep_pace()
+        return self.point.clone()
+
+    def state(self) -> dict[str, Tensor]:
+        """Where it stands, to go on from: tensors that change with the next step."""
+        values = {f"point.{f.name}": getattr(self.point, f.name) for f in fields(Point)}
+        optimiser = self.optimiser.state().items()
+        return {**values, **{f"optimiser.{name}": value for name, value in optimiser}}
+
+    def _prepare(self, batch: int) -> bool:
+        """Bring the knobs to the device; were they turned? With other parts in use, or a knob's
+        tensor in another place, an old recording is void."""
+        knobs = self.objective.knobs
+        turned = knobs.sync()
+        if self.needs is not None and not turned:
+            return False
+        needs = self.objective.needs(batch)
+        if (self.needs, self.moves) != (needs, knobs.moves):
+            self.graph, self.eager = None, WARM_UP
+        self.needs, self.moves = needs, knobs.moves
+        self.parts = (*needs.places, "tv") if needs.tv else (*needs.places,)
+        return turned
+
+    def _step(self) -> None:
+        if self.recordable and self.graph is None and self.eager <= 0:
+            self._record()
+        if self.graph is not None:
+            with torch.cuda.device(self.point.image.device):
+                self.graph.replay()
+        else:
+            self.point, self.eager = self._next(self.point), self.eager - 1
+
+    def _next(self, point: Point) -> Point:
+        image = self.optimiser.step(point.image, point.losses.sum(0), point.gradient)
+        losses, gradient = self._evaluate(image)
+        better = losses.sum(0) < point.best_losses.sum(0)  # False for NaN
+        return Point(
+            image,
+            losses,
+            gradient,
+            torch.where(better.view(-1, 1, 1, 1), image, point.best),
+            torch.where(better, losses, point.best_losses),
+        )
+
+    def _evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            image = image.detach().requires_grad_()
+            losses = torch.stack(
+                list(self.objective.parts(image, self.network, self.needs).values())
+            )
+            if not losses.requires_grad:  # all weights are 0
+                return losses, torch.zeros_like(image)
+            (gradient,) = torch.autograd.grad(losses.sum(), image)
+        return losses.detach(), gradient
+
+    def _record(self) -> None:
+        graph, device = torch.cuda.CUDAGraph(), self.point.image.device
+        self.point = self.point.clone()  # the old one was given away and may not change
+        try:
+            with (
+                _one_recording,
+                torch.cuda.device(device),
+                torch.autograd.set_multithreading_enabled(False),
+                torch.cuda.graph(
+                    graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local"
+                ),
+            ):
+                self.point.copy_(self._next(self.point))
+            self.graph = graph
+        except RuntimeError as error:
+            self.recordable = False
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"no CUDA graph ({reason}); going on without, slower", stacklevel=2)
+
+    def _keep_pace(self) -> None:
+        """Let Python be one step ahead of the GPU, no more, so that Stop means now."""
+        before, self._running = self._running, torch.cuda.Event()
+        self._running.record(torch.cuda.current_stream(self.point.image.device))
+        if before is not None:
+            before.synchronize()

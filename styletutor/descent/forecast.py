@@ -1,0 +1,155 @@
+"""How much memory a descent needs, worked out before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+
+from styletutor.descent.lbfgs import LBFGS
+from styletutor.machine import GIB, free_bytes
+from styletutor.network.layers import Layer
+from styletutor.network.vgg import VGG
+
+MARGIN = 1.2  # the forecast may be a fifth too low
+FLOAT, INDEX = 4, 8  # bytes
+HEAP = 2**25  # bytes; what is smaller, a C library keeps for itself when it is freed
+
+
+def predict(
+    vgg: VGG,
+    size: Sequence[int],
+    content_layers: Collection[str] = (),
+    style_layers: Collection[str] = (),
+    *,
+    batch: int | Mapping[str, int] = 1,
+    precision: str = "exact",
+    optimiser: str = "lbfgs",
+    styles: Sequence[Sequence[int]] = (),
+    regions: int = 0,
+) -> int:
+    """Bytes that a descent on pictures of `size` (H, W) adds to what the process has, at its peak.
+
+    Counted as the core allocates: what the forward pass keeps for the way back, and three
+    gradients where they are largest; the targets; the optimiser's state. On a CPU tensors of less
+    than 32 MiB count five thirds, as found on Linux: freed, they do not go back to the system. A
+    fast descent ends in full precision, so it needs no less, and its copy of the weights besides.
+    `batch` is the number of pictures, or for how many of them each layer is needed. `styles` are
+    the sizes of the style pictures, whose features are there before the descent, one by one;
+    `regions` is the number of masks.
+    """
+    layers = {*content_layers, *style_layers}
+    counts = batch if isinstance(batch, Mapping) else dict.fromkeys(layers, batch)
+    picture = max(counts.values()) * 3 * size[0] * size[1] * FLOAT
+    history = 2 * LBFGS().history + 7 if optimiser == "lbfgs" else 2
+    pictures = history + 9  # the present, the best and the next one, gradients, what was given
+    copies = sum(p.numel() for p in vgg.convolutions.parameters()) * FLOAT
+    descent = (
+        pictures * picture
+        + _evaluation(vgg, size, content_layers, style_layers, counts, regions)
+        + (copies if precision == "fast" else 0)
+    )
+    return max(descent, *(_look(vgg, style, style_layers) for style in styles), 0)
+
+
+def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
+    """Bytes of a forward pass that keeps nothing: what comes into a layer and what goes out."""
+    if not layers:
+        return 0
+    chain = vgg.layers[: vgg.layers.index(vgg.deepest(layers)) + 1]
+    maps = [3 * size[0] * size[1]]
+    maps += [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in chain]
+    return FLOAT * (maps[0] + max(before + after for before, after in pairwise(maps)))
+
+
+def _evaluation(
+    vgg: VGG,
+    size: Sequence[int],
+    content_layers: Collection[str],
+    style_layers: Collection[str],
+    counts: Mapping[str, int],
+    regions: int,
+) -> int:
+    """Bytes of the targets and of one forward and backward pass at its peak."""
+
+    def cost(values: int, width: int = FLOAT) -> int:
+        size = values * width
+        return size * 5 // 3 if vgg.device.type == "cpu" and size < HEAP else size
+
+    chain = vgg.layers[: vgg.layers.index(vgg.deepest(counts)) + 1]
+    rows, targets = [], 0
+    for place, layer in enumerate(chain):
+        n = max(counts.get(row.name, 0) for row in chain[place:])
+        own = layer.channels * (size[0] // layer.stride) * (size[1] // layer.stride)
+        kept, gradients = 0, 2 * cost(n * own)  # what came, and what the ReLU let through
+        ahead = [row.kind for row in chain[place : place + 3]]
+        if "pool" in ahead and vgg.pooling == "max" and not _wanted(chain, place, counts):
+            if layer.kind == "pool":  # convolution, ReLU and maximum in one
+                kept += cost(n * own) + cost(n * own, INDEX)  # and where each maximum was
+            else:
+                gradients -= cost(n * own)
+        elif layer.kind == "pool" and vgg.pooling == "max":
+            kept += cost(n * own, INDEX)
+        elif layer.kind == "relu" or layer.name in counts:
+            kept += cost(n * own)
+        if layer.name in content_layers:
+            kept += cost(counts[layer.name] * own)  # the difference to the target
+            targets += cost(own)
+        if layer.name in style_layers:
+            targets += cost(layer.channels**2)
+            kept += regions * cost(n * own)  # the features as each mask weights them
+        rows.append((cost(n * own), kept, gradients, layer.name in style_layers))
+    held = sum(row[1] for row in rows)
+    peak = held + rows[-1][0]
+    for below, (gradient, kept, gradients, in_style) in zip(rows[-2::-1], rows[:0:-1], strict=True):
+        peak = max(peak, held + gradients + max(below[0], gradient * in_style))
+        held -= kept
+    return targets + peak
+
+
+def _wanted(chain: Sequence[Layer], place: int, counts: Mapping[str, int]) -> bool:
+    """Is a convolution or its ReLU asked for, in the group of three that ends in a pool?"""
+    end = next(i for i in range(place, place + 3) if chain[i].kind == "pool")
+    return any(row.name in counts for row in chain[end - 2 : end])
+
+
+def ensure_memory(
+    vgg: VGG,
+    size: Sequence[int],
+    content_layers: Collection[str] = (),
+    style_layers: Collection[str] = (),
+    **how: object,
+) -> None:
+    """Raise ValueError, with the largest size that fits, if what `predict` says, and a fifth more
+    to be safe, is more than what is free."""
+    free = free_bytes(vgg.device)
+    needed = MARGIN * predict(vgg, size, content_layers, style_layers, **how)
+    if needed <= free:
+        return
+    best = largest_side(vgg, size, free, content_layers, style_layers, **how)
+    remedy = f"the largest that fits is size={best} (--size {best})" if best else "none fits"
+    raise ValueError(
+        f"pictures of {size[1]}×{size[0]} pixels need about {needed / GIB:.1f} GiB of memory and "
+        f"{free / GIB:.1f} GiB are free; {remedy}; fewer or less deep layers need less"
+    )
+
+
+def largest_side(
+    vgg: VGG,
+    size: Sequence[int],
+    free: int,
+    content_layers: Collection[str] = (),
+    style_layers: Collection[str] = (),
+    styles: Sequence[Sequence[int]] = (),
+    **how: object,
+) -> int:
+    """The longest side, a multiple of 16, at which a picture of this shape, and styles shrunk to
+    it too, need at most `free` bytes, a fifth to be safe included; 0 if none."""
+    low, high = 0, 2**12  # in steps of 16 pixels
+    while high - low > 1:
+        side = (low + high) // 2 * 16
+        shape = [max(1, round(side * s / max(size))) for s in size]
+        small = [[max(1, round(s * min(1, side / max(style)))) for s in style] for style in styles]
+        needed = predict(vgg, shape, content_layers, style_layers, styles=small, **how)
+        fits = MARGIN * needed <= free
+        low, high = ((low + high) // 2, high) if fits else (low, (low + high) // 2)
+    return low * 16

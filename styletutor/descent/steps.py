@@ -1,0 +1,141 @@
+"""The optimisation core: a picture moved downhill on an objective, one evaluation per step."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from styletutor.descent.engine import Engine, Point
+from styletutor.descent.method import EVALUATIONS, Method, check_evaluations
+from styletutor.descent.stages import plan_stages
+from styletutor.loss.objective import Objective, sum_terms
+from styletutor.machine import give_back
+from styletutor.network.vgg import check_images
+from styletutor.pictures.images import resample
+
+
+class Stop(Exception):
+    """Raise it while handling a step to end a descent early with the best picture so far."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of a descent: where it was, and what it found there.
+
+    `image` (B, 3, H, W) in [0, 1] is the picture that was evaluated and `parts` its weighted
+    losses, (B,) each, on the device: looking at them is what costs time, and only then. `best` is
+    the picture with the lowest total so far under the present weights, picture by picture, and
+    `best_parts` its losses. `objective` takes new weights: `step.objective.set_weight(…)`.
+    """
+
+    evaluation: int
+    evaluations: int
+    image: Tensor
+    parts: dict[str, Tensor]
+    best: Tensor
+    best_parts: dict[str, Tensor]
+    objective: Objective
+    engine: weakref.ref[Engine] = field(repr=False)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the descent stands on, to be given to `descend(…, state=…)`; on the CPU.
+
+        Ask for it before the next step; a knob that was turned since counts, too.
+        """
+        engine = self.engine()
+        if engine is None:
+            raise RuntimeError("the descent has gone on; ask a step for its state before the next")
+        state = engine.state().items()
+        values = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in state}
+        return {**values, "evaluation": torch.tensor(self.evaluation)}
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The terms "content", "style", "tv" (where used) and "total", summed over the batch."""
+        return {name: float(value.sum()) for name, value in sum_terms(self.parts).items()}
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in self.losses.items())
+        return f"Step({self.evaluation}/{self.evaluations}: {losses})"
+
+
+def descend(
+    objective: Objective,
+    start: Tensor,
+    evaluations: int = EVALUATIONS,
+    *,
+    method: Method | None = None,
+    state: Mapping[str, Tensor] | None = None,
+) -> Iterator[Step]:
+    """Yield one `Step` per evaluation (one forward and backward pass), the start's first.
+
+    `start` is (B, 3, H, W) in [0, 1] on the network's device: B pictures that are moved
+    independently of one another by a `method` (exact L-BFGS in [0, 1] if None). Nothing is read
+    back from the device except the first loss. Weights that were changed after a step count from
+    the next evaluation on, where the optimiser starts afresh; the picture never stands still. With
+    `coarse_to_fine` `Step.image` is smaller at first.
+
+    With the `state` of a step, `Step.state()`, and otherwise the same arguments it goes on from
+    that step, which comes first, without another look at it; on a CPU to the same bits.
+
+    Raises ValueError for no budget, or if the loss of the start is not a finite number.
+    """
+    check_evaluations(evaluations)
+    check_images(start)
+    size, networks = start.shape[2:], {"exact": objective.vgg}
+    method = (method or Method()).settled(start.device, start, size)
+    image, done, shrink = start.detach(), 0, None
+    resumed = 0 if state is None else int(state["evaluation"])
+    how = evaluations, method.precision, method.coarse_to_fine
+    for stage in plan_stages(size, *how, objective.most_shrink()):
+        if done + stage.evaluations < resumed:
+            done += stage.evaluations
+            continue
+        if stage.shrink != shrink:
+            shrink = stage.shrink
+            here = objective if stage.shrink == 1 else objective.shrunk(stage.shrink)
+            image = resample(image, size, stage.shrink)
+            optimiser = method.make_optimiser()
+        else:
+            optimiser.restart(keep_curvature=True)
+        if stage.precision == "fast" and "fast" not in networks:
+            networks["fast"] = objective.vgg.low_precision()
+        if stage.precision == "exact" and "fast" in networks:
+            engine = None  # nothing fast comes after it, so its memory is free
+            del networks["fast"]
+            give_back()
+        on_device = None
+        if done < resumed:
+            on_device = {name: value.to(start.device) for name, value in state.items()}
+        engine = Engine(here, networks[stage.precision], optimiser, image, on_device)
+        if done == 0 and not _is_finite(engine.point):
+            raise ValueError(
+                "the loss of the start is not finite, or its gradient too large to square; check "
+                "the pictures, and whether the weights are too large"
+            )
+        first = max(done + 1, resumed)
+        for evaluation in range(first, done + stage.evaluations + 1):
+            if evaluation > first:
+                engine.advance()
+            point, parts = engine.snapshot(), engine.parts
+            step = Step(
+                evaluation,
+                evaluations,
+                point.image,
+                dict(zip(parts, point.losses, strict=True)),
+                point.best,
+                dict(zip(parts, point.best_losses, strict=True)),
+                here,
+                weakref.ref(engine),
+            )
+            yield step
+        done, image = done + stage.evaluations, step.best
+
+
+def _is_finite(point: Point) -> bool:
+    squares = point.gradient.square().sum((1, 2, 3))
+    return bool(torch.isfinite(point.losses).all() and torch.isfinite(squares).all())

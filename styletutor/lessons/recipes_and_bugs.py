@@ -1,0 +1,248 @@
+"""Exercises of lesson 5: weights in other units, and a museum of faults to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from styletutor.lessons.content_reconstruction import SHAPES, sizes
+from styletutor.lessons.exercise import Exercise
+from styletutor.lessons.gram import check_gram, gram
+from styletutor.lessons.style_transfer import check_closure, closure
+
+RGB_MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)
+BGR_MEAN = RGB_MEAN.flip(0)
+KERNEL = torch.linspace(-1, 1, 4 * 3 * 9).mul(40).sin().view(4, 3, 3, 3)
+
+
+def _to_paper(weight: float, channels: int) -> float:
+    """What E is multiplied by where others multiply the mean square of G/NM; here M = 10."""
+    difference = torch.linspace(-2, 3, channels**2, dtype=torch.float64)  # of two sums G
+    mean_square = (difference / (channels * 10)).square().mean()
+    return float(weight * mean_square / (difference.square().sum() / (4 * channels**2 * 10**2)))
+
+
+check_translate = Exercise(
+    name="to_paper",
+    spec=_to_paper,
+    cases=lambda random: [
+        (float(torch.rand((), generator=random)) * weight + 1, channels)
+        for weight, channels in [(100, 3), (1e6, 16), (1e4, 64)]
+    ],
+    mistakes={
+        "upside down: this turns a weight of E into one of the mean.": lambda w, n: w * n**2 / 4,
+        "a quarter of it: E has a ¼ that the mean square does not have.": lambda w, n: w / n**2,
+        "the 4 is on the wrong side: MSE = 4E / N².": lambda w, n: w / (4 * n**2),
+        "divided by N once: the mean is over all N² entries of G.": lambda w, n: 4 * w / n,
+        "the channels are missing: a mean is over N² entries, E is a sum.": lambda w, n: 4 * w,
+        "the same number: as if both systems counted alike.": lambda w, n: w,
+        "times N², not divided by it: a mean is smaller than its sum.": lambda w, n: 4 * w * n**2,
+    },
+    praise="right for 3, 16 and 64 channels: w · MSE(G/NM) = (4w / N²) · E.",
+    sizes=lambda weight, channels: {"N": channels},
+)
+
+
+def _pictures(random: torch.Generator, count: int = 1) -> list[tuple[Any, ...]]:
+    return [
+        tuple(torch.randn(1, 3, h, w, generator=random) for _ in range(count))
+        for h, w in [(4, 5), (6, 4), (5, 7)]
+    ]
+
+
+def _batch_loss(x: Tensor, photo: Tensor, art: Tensor, network: Callable[..., Tensor]) -> Tensor:
+    """Σ (F − P)² of the painted picture's features and the photo's."""
+    return (network(x) - network(photo)).square().sum()
+
+
+def _loss_and_gradient(answer: Any, x: Tensor, photo: Tensor, art: Tensor) -> Any:
+    loss = answer(x.requires_grad_(), photo, art, lambda pictures: conv2d(pictures, KERNEL).relu())
+    if loss is None or loss is ...:
+        return None
+    return torch.cat([torch.as_tensor(loss).detach().view(-1), _back(torch.as_tensor(loss), x)])
+
+
+def _back(y: Tensor, x: Tensor) -> Tensor:
+    """The gradient that comes back to x; zeros if there is none."""
+    found = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] if y.requires_grad else None
+    return torch.zeros(x.numel()) if found is None else found.flatten()
+
+
+check_batch_loss = Exercise(
+    name="batch_loss",
+    spec=_batch_loss,
+    seen=_loss_and_gradient,
+    cases=lambda random: _pictures(random, 3),
+    mistakes={
+        "x has no say: the photo is compared with the artwork, and the gradient of x is None. Put "
+        "x into the batch, and read the place where it lies.": (
+            lambda x, p, a, net: _batch_loss(a, p, a, net)
+        ),
+        "the loss is right, but nothing comes back to x: .detach(), .data or no_grad cut it off.": (
+            lambda x, p, a, net: _batch_loss(x.detach(), p, a, net)
+        ),
+        "x is compared with the artwork.": lambda x, p, a, net: _batch_loss(x, a, a, net),
+        "a picture is compared with itself: always zero.": lambda x, p, a, net: 0 * x.sum(),
+        "pixels are compared, not features.": lambda x, p, a, net: (x - p).square().sum(),
+    },
+    praise="the loss is right on three random shapes, and its gradient reaches x.",
+)
+
+
+def _to_picture(y: Tensor) -> Tensor:
+    """Blue, green, red about the mean → red, green, blue in [0, 1]."""
+    blue, green, red = (y[:, c] + BGR_MEAN[c] for c in range(3))
+    return torch.stack([red, green, blue], 1).div(255).clamp(0, 1)
+
+
+def _shown(y: Tensor, mean: Tensor = BGR_MEAN) -> Tensor:
+    return ((y + mean) / 255).clamp(0, 1)
+
+
+check_to_picture = Exercise(
+    name="to_picture",
+    spec=_to_picture,
+    cases=lambda random: [(150 * z,) for (z,) in _pictures(random)],
+    mistakes={
+        "two faults. Blue stands where red belongs; and the cut at ±128 comes while the mean is "
+        "still off, so that white can never be reached.": lambda y: _shown(y.clamp(-128, 128)),
+        "red is red again. But the cut at ±128 comes while the mean is still off: white lies 151 "
+        "above the mean in blue and 131 in red. Cut to [0, 1] at the end.": (
+            lambda y: _shown(y.clamp(-128, 128)).flip(1)
+        ),
+        "all colours can be reached. But blue still stands where red belongs: turn axis 1 round.": (
+            _shown
+        ),
+        "the mean is turned round, and the picture is not.": lambda y: _shown(y, RGB_MEAN),
+        "turned round first, so that channels get each other's mean.": lambda y: _shown(y.flip(1)),
+        "rows are turned round, not colours: channels are axis 1.": lambda y: _shown(y).flip(2),
+        "columns are turned round, not colours: channels are axis 1.": lambda y: _shown(y).flip(3),
+        "some values are below 0 or above 1: cut them.": lambda y: (y + BGR_MEAN).flip(1) / 255,
+    },
+    praise="right on three random pictures: red is red, and white can be reached.",
+)
+
+
+def _noise_start(z: Tensor) -> Tensor:
+    """Noise about the mean colour whose deviation is 0.256 of the range from black to white."""
+    return torch.stack([z[:, c] * 0.256 + RGB_MEAN[c] / 255 for c in range(3)], 1).clamp(0, 1)
+
+
+check_noise_start = Exercise(
+    name="noise_start",
+    spec=_noise_start,
+    cases=_pictures,
+    mistakes={
+        "nearly flat: 0.256 of 255 levels is a thousandth of the range. Multiply it by 255, too.": (
+            lambda z: _shown(0.256 * z, RGB_MEAN)
+        ),
+        "black and white: the deviation is all 255 levels.": lambda z: _shown(255 * z, RGB_MEAN),
+        "the mean colour is missing: half is cut at black.": lambda z: (0.256 * z).clamp(0, 1),
+        "some values are below 0 or above 1: cut them.": lambda z: RGB_MEAN / 255 + 0.256 * z,
+        "grey noise: each channel needs its own.": lambda z: _noise_start(z[:, :1].expand_as(z)),
+    },
+    praise="right on three random draws: a quarter of the range, to both sides of the mean.",
+)
+
+
+def _two_layers(x: Tensor, convolve: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    return {"conv": convolve(x), "relu": convolve(x).clamp(min=0)}
+
+
+def _kept(answer: Any, x: Tensor) -> Any:
+    """Both layers as they are in the end, and the gradient that comes back through "conv"."""
+    kept = answer(x.requires_grad_(), lambda picture: conv2d(picture, KERNEL))
+    if kept in (None, ...):
+        return None
+    values = [kept[name].detach().flatten() for name in ("conv", "relu")]
+    return torch.cat([*values, _back(kept["conv"].square(), x)])
+
+
+def _keep(what: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    return lambda x, convolve: dict(zip(("conv", "relu"), what(convolve(x)), strict=True))
+
+
+check_two_layers = Exercise(
+    name="two_layers",
+    spec=_two_layers,
+    seen=_kept,
+    cases=_pictures,
+    mistakes={
+        'what is kept as "conv" has become the ReLU: .relu_() writes into the tensor itself, and '
+        "both names stand for it.": _keep(lambda z: (z.relu(), z.relu())),
+        "nothing is cut: .relu() gives a new tensor, which has to be kept.": _keep(
+            lambda z: (z, z)
+        ),
+        "the two are exchanged.": _keep(lambda z: (z.relu(), z)),
+        'the values are right, but no gradient comes back through "conv": .clone() alone copies, '
+        ".detach() and .data cut it off.": _keep(lambda z: (z.detach(), z.relu())),
+        "a ReLU takes negative numbers away.": _keep(lambda z: (z, z.clamp(max=0))),
+    },
+    praise="negative numbers are still in the convolution, and its gradient comes back.",
+)
+
+check_batch_gram = replace(
+    check_gram,
+    name="batch_gram",
+    mistakes={
+        **check_gram.mistakes,
+        "this is the first picture's matrix; every picture needs one.": lambda f: gram(f[:1]),
+        "these are all pairs of pictures, (B, B, C, C); keep each picture with itself.": (
+            lambda f: torch.einsum("bchw,adhw->bacd", f, f) / f[0].numel()
+        ),
+    },
+)
+
+
+def _roughness(images: Tensor) -> Tensor:
+    """Σ dy² + dx² over the pixels that have a neighbour below and one to the right, (B,)."""
+    total = images.new_zeros(len(images))
+    for y in range(images.shape[2] - 1):
+        for x in range(images.shape[3] - 1):
+            here = images[:, :, y, x]
+            down, right = images[:, :, y + 1, x] - here, images[:, :, y, x + 1] - here
+            total = total + (down**2 + right**2).sum(1)
+    return total
+
+
+def _sum(of: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The sum of a function of dy and dx."""
+    return lambda x: of(x.diff(dim=2)[..., :-1], x.diff(dim=3)[:, :, :-1]).flatten(1).sum(1)
+
+
+check_roughness = Exercise(
+    name="roughness",
+    spec=_roughness,
+    cases=lambda random: [(torch.rand(shape, generator=random),) for shape in SHAPES],
+    mistakes={
+        "squared twice: a and b are squares already, so these are fourth powers. Add them up as "
+        "they are.": _sum(lambda dy, dx: (dy**2 + dx**2) ** 2),
+        "still fourth powers: a and b are squares already.": _sum(lambda dy, dx: dy**4 + dx**4),
+        "added before they are squared, so that steps cancel.": _sum(lambda dy, dx: (dy + dx) ** 2),
+        "nothing is squared, so that steps up and down cancel.": _sum(lambda dy, dx: dy + dx),
+        "absolute differences, not squares.": _sum(lambda dy, dx: dy.abs() + dx.abs()),
+        "this mixes the pictures of the batch; keep the first axis.": lambda x: _roughness(x).sum(),
+    },
+    praise="squared once, a number for each picture, and the gradient is right.",
+    gradient=True,
+    sizes=sizes,
+)
+
+check_still_closure = replace(
+    check_closure,
+    name="make_closure",
+    mistakes={
+        **check_closure.mistakes,
+        "the cut comes last, but is still in the closure: x is moved behind L-BFGS's back.": (
+            lambda x, o, loss: lambda: [closure(x, o, loss)(), x.data.clamp_(0, 1)][0]
+        ),
+        "x stays, but the loss is asked of a cut copy: pixels outside [0, 1] get no gradient.": (
+            lambda x, o, loss: closure(x, o, lambda image: loss(image.clamp(0, 1)))
+        ),
+    },
+)

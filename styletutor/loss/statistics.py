@@ -1,0 +1,135 @@
+"""What a style is: statistics of features that forget where, and how far apart two of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from styletutor.loss.losses import gram_matrix
+
+EPSILON = 1e-4  # added to the variances before a square root
+ITERATIONS = 12
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """`measure(features, weights)` (B, C, H, W) → (B, C, …), weights as `gram_matrix` has them.
+
+    `blend(values, shares)` is the statistic of a mixture of styles, `aim` makes of one what
+    `distance` compares with: (…, C, D) twice → (…).
+    """
+
+    measure: Callable[[Tensor, Tensor | None], Tensor]
+    blend: Callable[[Sequence[Tensor], Sequence[float]], Tensor]
+    aim: Callable[[Tensor], Tensor]
+    distance: Callable[[Tensor, Tensor], Tensor]
+
+
+def moments(features: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Covariance and mean of the channels, side by side: (B, C, H, W) → (B, C, C + 1).
+
+    Σ_k w_k (F_ik - μ_i) (F_jk - μ_j) / Σ_k w_k in the first C columns, and in the last
+    μ_i = Σ_k w_k F_ik / Σ_k w_k. The mean is taken off before the squares are summed: afterwards,
+    rounding would leave more than there is where features hardly vary. bfloat16 features are
+    widened first.
+    """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    if weights is None:
+        mean = features.mean((2, 3), keepdim=True)
+    else:
+        mean = (features * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True)
+    return torch.cat([gram_matrix(features - mean, "hw", weights), mean.flatten(2)], 2)
+
+
+def blend_moments(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Covariance and mean of a mixture: what blending the raw moments gives."""
+    mean = sum(share * value[..., -1:] for share, value in zip(shares, values, strict=True))
+    spread = 0
+    for share, value in zip(shares, values, strict=True):
+        off = value[..., -1:] - mean
+        spread = spread + share * (value[..., :-1] + off @ off.mT)
+    return torch.cat([spread, mean], -1)
+
+
+def wasserstein(value: Tensor, aim: Tensor) -> Tensor:
+    """The squared 2-Wasserstein distance between two normal distributions: (…, C, C + 1) → (…).
+
+    ‖μ - μ*‖² + tr(Σ + Σ* - 2 (Σ*^½ Σ Σ*^½)^½), after Dowson & Landau, "The Fréchet Distance between
+    Multivariate Normal Distributions" (1982). `value` holds `moments`, `aim` Σ*^½ and μ*; 1e-4 is
+    added to all variances.
+    """
+    sigma, root = _widened(value[..., :-1]), aim[..., :-1]
+    traces = _trace(sigma) + root.square().sum((-2, -1))
+    means = (value[..., -1] - aim[..., -1]).square().sum(-1)
+    return means + traces - 2 * trace_of_root(root @ sigma @ root)
+
+
+def trace_of_root(matrices: Tensor) -> Tensor:
+    """tr(A^½) of symmetric, positive definite matrices (…, C, C) → (…).
+
+    By `square_roots`, and with the derivative ½ A^(-½), which the same iteration gives: a second
+    one, as for the derivative of the root itself, is not needed.
+    """
+    return _TraceOfRoot.apply(matrices)
+
+
+def square_roots(matrices: Tensor, iterations: int = ITERATIONS) -> tuple[Tensor, Tensor]:
+    """A^½ and A^(-½) of symmetric, positive definite matrices (…, C, C), by products only.
+
+    The coupled Newton-Schulz iteration (Higham, "Functions of Matrices", 2008, Eq. 6.35). It
+    converges quadratically once an eigenvalue is near the largest; twelve iterations reach those
+    down to about 1e-4 of the norm, and leave smaller ones' roots too small.
+    """
+    scale = torch.linalg.matrix_norm(matrices, keepdim=True)
+    one = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    root, inverse = matrices / scale, one.expand_as(matrices)
+    for _ in range(iterations):
+        step = 1.5 * one - 0.5 * inverse @ root
+        root, inverse = root @ step, step @ inverse
+    return root * scale.sqrt(), inverse / scale.sqrt()
+
+
+class _TraceOfRoot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, matrices: Tensor) -> Tensor:
+        root, inverse = square_roots(matrices)
+        ctx.save_for_backward(inverse)
+        return _trace(root)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (inverse,) = ctx.saved_tensors
+        return 0.5 * gradient[..., None, None] * inverse.mT
+
+
+def _trace(matrices: Tensor) -> Tensor:
+    return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _widened(covariances: Tensor) -> Tensor:
+    size = covariances.shape[-1]
+    one = torch.eye(size, dtype=covariances.dtype, device=covariances.device)
+    return covariances + EPSILON * one
+
+
+def _sum(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    return sum(share * value for share, value in zip(shares, values, strict=True))
+
+
+def _root_of_moments(values: Tensor) -> Tensor:
+    roots, _ = square_roots(_widened(values[..., :-1]))
+    return torch.cat([roots, values[..., -1:]], -1)
+
+
+def _squares(value: Tensor, aim: Tensor) -> Tensor:
+    return (value - aim).square().sum((-2, -1))
+
+
+STATISTICS = {
+    "gram": Statistic(lambda f, w: gram_matrix(f, weights=w), _sum, lambda a: a, _squares),
+    "covariance": Statistic(moments, blend_moments, lambda a: a, _squares),
+    "wasserstein": Statistic(moments, blend_moments, _root_of_moments, wasserstein),
+}

@@ -1,0 +1,1 @@
+"""Files and samples into tensors and back."""

@@ -1,0 +1,239 @@
+"""Picture files to tensors and back.
+
+A picture is float32 RGB in [0, 1], shape (1, 3, H, W); what comes from a file is on the CPU.
+Colour profiles are not applied: the numbers in the file are taken as sRGB.
+"""
+
+import hashlib
+import io
+import numbers
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from styletutor.pictures.files import PathLike, try_writing, write_file
+
+MAX_PIXELS = 8192 * 8192  # 64 binary megapixels, so that a 64 MP phone's 9248 x 6936 fits
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
+WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+
+def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -> Tensor:
+    """Read a picture file: float32 RGB in [0, 1], shape (1, 3, H, W), on the CPU.
+
+    `size` is the long side in pixels; a smaller picture stays as it is unless `enlarge`.
+    The first frame counts, the camera's orientation is applied, and what is transparent
+    turns white. Grey values deeper than 8 bits are taken as 16 bit, or as [0, 1] if floating.
+
+    Raises FileNotFoundError or IsADirectoryError for a path that is no file, and ValueError for
+    a file that is no whole picture, has more than MAX_PIXELS pixels, or for a bad `size`.
+    """
+    _check_is_file(path)
+    with open(path, "rb") as file:
+        return _decode(file, path, size, enlarge)
+
+
+def decode_image(data: bytes, name: str, size: int | None = None) -> Tensor:
+    """The same from the bytes of a file that somebody sent under a `name`; ValueError as there."""
+    if not data:
+        raise ValueError(f"{name} is empty (0 bytes), expected a picture; send the file again.")
+    return _decode(io.BytesIO(data), name, size, enlarge=False)
+
+
+def _decode(file: BinaryIO, path: PathLike, size: int | None, enlarge: bool) -> Tensor:
+    with _one_line_errors(path):
+        picture = Image.open(file, formats=READABLE)
+    width, height = picture.size
+    if width * height > MAX_PIXELS:  # known from the header, before anything is decoded
+        raise _too_large(path, f"{width} x {height}")
+    with _one_line_errors(path):
+        picture.load()
+        with suppress(Exception):  # garbled camera notes are no reason to refuse good pixels
+            picture = ImageOps.exif_transpose(picture)
+        picture = _flatten(picture)
+    if size is not None:
+        height, width = _sides(picture.height, picture.width, size, enlarge)
+        if (width, height) != picture.size:
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    values = np.asarray(picture, dtype=np.float32)
+    # Lanczos overshoots at edges, and only 8-bit pixels clip by themselves.
+    values = values / 255 if picture.mode == "RGB" else np.stack([values.clip(0, 1)] * 3, axis=2)
+    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
+
+
+def resize_image(images: Tensor, size: int, enlarge: bool = False) -> Tensor:
+    """Scale (B, 3, H, W) so that the long side has `size` pixels, with antialiasing.
+
+    The result is in [0, 1]; smaller pictures come back untouched unless `enlarge`.
+    Raises ValueError for another shape or a bad `size`.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"Got shape {tuple(images.shape)}, expected pictures (B, 3, H, W).")
+    height, width = _sides(images.shape[2], images.shape[3], size, enlarge)
+    if (height, width) == tuple(images.shape[2:]):
+        return images
+    resized = interpolate(images, (height, width), mode="bicubic", antialias=True)
+    return resized.clamp(0, 1)  # bicubic overshoots at edges
+
+
+def resample(image: Tensor, size: Sequence[int], shrink: int = 1) -> Tensor:
+    """Pictures (B, 3, h, w) at `size` (H, W) divided by `shrink`, in [0, 1] if that is another."""
+    size = [max(1, round(side / shrink)) for side in size]
+    if list(image.shape[2:]) == size:
+        return image
+    return interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
+    """Save one picture, (1, 3, H, W) or (3, H, W), clamped to [0, 1] and rounded to 8 bits.
+
+    The suffix chooses the format; `quality` (1 to 100) matters for JPEG and WebP only.
+    The file appears whole or not at all: an old one survives until the new one is complete.
+    Raises ValueError for a bad picture or suffix, and otherwise as `check_writable`.
+    """
+    kind = _kind(path)
+    options = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"quality": quality}}
+    data = io.BytesIO()
+    picture = Image.fromarray(to_uint8(image))
+    try:
+        picture.save(data, format=kind, **options.get(kind, {}))
+    except Exception as error:  # each encoder has its own limits and its own way to say so
+        raise ValueError(
+            f"Cannot save {picture.width} x {picture.height} pixels as {kind} ({error}); use .png."
+        ) from None
+    write_file(path, data.getvalue())
+
+
+def check_writable(path: PathLike) -> None:
+    """Before long work, find out whether a picture can be saved at `path`.
+
+    Raises ValueError for an unknown suffix, and otherwise as `files.try_writing`.
+    """
+    _kind(path)
+    try_writing(path)
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """One picture, (1, 3, H, W) or (3, H, W), as (H, W, 3) uint8, clamped and rounded.
+
+    Raises ValueError for a batch, another shape, whole numbers, or values that are not finite.
+    """
+    single = image.ndim == 3 or (image.ndim == 4 and len(image) == 1)
+    if not single or image.shape[-3] != 3 or not image.numel() or not image.is_floating_point():
+        raise ValueError(
+            f"Got {tuple(image.shape)} of {image.dtype}, expected one floating-point picture, "
+            "(1, 3, H, W) or (3, H, W); from a batch, pick one with image[0]."
+        )
+    pixels = image.detach().reshape(image.shape[-3:]).float()
+    if not pixels.isfinite().all():
+        raise ValueError("The picture has NaN or infinite pixels, expected [0, 1]: start afresh.")
+    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+
+
+def to_jpeg(image: Tensor) -> bytes:
+    """One picture as the bytes of a JPEG file, to be shown; raises as `to_uint8`."""
+    data = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def to_png(image: Tensor) -> bytes:
+    """The same as PNG, without any loss: for few and sharp pixels, and for keeping."""
+    data = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(data, "PNG")
+    return data.getvalue()
+
+
+def pixels_sha256(image: Tensor) -> str:
+    """SHA-256 in hexadecimal of shape and float32 pixels; (3, H, W) counts as (1, 3, H, W)."""
+    image = image[None] if image.ndim == 3 else image
+    pixels = image.detach().float().cpu().contiguous().numpy().astype("<f4", copy=False)
+    return hashlib.sha256(f"{tuple(pixels.shape)}".encode() + pixels.tobytes()).hexdigest()
+
+
+def _too_large(what: object, given: str) -> ValueError:
+    return ValueError(
+        f"{what} is too large: {given} pixels, expected at most {MAX_PIXELS} (8192 x 8192); "
+        "make it smaller first."
+    )
+
+
+def _check_is_file(path: PathLike) -> None:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"There is no file {path}; check the name and the folder.")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder, expected a picture file; name one inside.")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is not a regular file; save the picture to a file first.")
+    if os.path.getsize(path) == 0:
+        raise ValueError(f"{path} is empty (0 bytes), expected a picture; copy the file again.")
+
+
+@contextmanager
+def _one_line_errors(path: PathLike) -> Iterator[None]:
+    """Whatever Pillow raises on a bad file (nearly anything) becomes one sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sizes, which are ours to judge, and metadata
+            yield
+    except Image.DecompressionBombError as error:
+        given = re.search(r"\d+", str(error))  # Pillow tells the number in its message only
+        raise _too_large(path, given[0] if given else "too many") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture; give one of {', '.join(READABLE)}.") from None
+    except Exception as error:
+        raise ValueError(
+            f"Cannot read {path} as a picture ({error or type(error).__name__}); "
+            "get a whole copy of it, or export it again as PNG or JPEG."
+        ) from None
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """To mode RGB (8 bits), or F (grey in [0, 1]) for what would lose depth as RGB."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return _flatten_deep(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def _flatten_deep(picture: Image.Image) -> Image.Image:
+    values = np.array(picture, dtype=np.float32)
+    full = 1 if picture.mode == "F" else 65535
+    if "transparency" in picture.info:
+        values[values == picture.info["transparency"]] = full
+    if not (values.min() >= 0 and values.max() <= full):  # so written that NaN fails as well
+        raise ValueError(f"grey from {values.min():g} to {values.max():g}, expected 0 to {full}")
+    return Image.fromarray(values / full)
+
+
+def _sides(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
+    """Height and width with the long side at `size`, the aspect kept, at least 1 pixel each."""
+    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"Got size {size!r}, expected the long side in pixels, such as 256.")
+    longest = max(height, width)
+    if size >= longest and not enlarge:
+        return height, width
+    height, width = (max(1, round(side * size / longest)) for side in (height, width))
+    if height * width > MAX_PIXELS:
+        raise _too_large(f"Size {size}", f"{width} x {height}")
+    return height, width
+
+
+def _kind(path: PathLike) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITABLE:
+        raise ValueError(f"Got {path}, expected a file name that ends in {', '.join(WRITABLE)}.")
+    return Image.registered_extensions()[suffix]

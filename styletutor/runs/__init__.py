@@ -1,0 +1,1 @@
+"""The verbs: what they are given is made ready, solved, recorded, kept and handed back."""

@@ -1,0 +1,164 @@
+"""What a descent stands on, in memory or on disk, so that it can go on to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from styletutor.descent import Step
+from styletutor.pictures.files import try_writing, write_file
+from styletutor.runs.record import Record
+
+KEY = "styletutor checkpoint"
+SECONDS_BETWEEN = 10.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A moment of a run, kept in memory: give it as `resume` to go on from there.
+
+    `tensors` are a step's `state()`, `record` what had happened until then, and `weights` those
+    that count next. A run that resumes it with the same arguments comes to the same bits on a CPU;
+    one whose weights are turned (`Run.turn`) is a fork.
+    """
+
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    record: Record = field(repr=False)
+    weights: Mapping[str, list[float]] = field(repr=False)
+    evaluation: int
+
+    @classmethod
+    def of(cls, step: Step, record: Record) -> Frame:
+        """The moment after `step`, which must be the latest."""
+        weights = step.objective.weight_values()
+        return cls(step.state(), record.copy(), weights, step.evaluation)
+
+    @property
+    def bytes(self) -> int:
+        """How much memory its tensors take."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+
+class Checkpoint:
+    """A file that holds picture, optimiser, place in the pyramid, history and settings.
+
+    It is safetensors with JSON beside the tensors, and replaced as a whole. `about` says which run
+    it is of (command, settings, network, pictures); a file to `resume` from must be of the same.
+    Written after every `every` evaluations; if None about every ten seconds, and less often where
+    writing takes long; and at the end.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        about: Mapping[str, Any],
+        resume: str | Path | None = None,
+        every: int | None = None,
+    ) -> None:
+        if every is not None and not (isinstance(every, int) and every >= 1):
+            raise ValueError(f"a checkpoint every {every} evaluations; it must be at least 1")
+        self.path, self.about, self.every = Path(path), json.loads(json.dumps(about)), every
+        self._due = time.monotonic() + SECONDS_BETWEEN
+        self.frame: Frame | None = None
+        try_writing(path)
+        if resume is not None:
+            saved, tensors = read_checkpoint(resume)
+            _compare(resume, saved["about"], self.about)
+            evaluation = int(tensors["evaluation"])
+            self.frame = Frame(tensors, Record(**saved["record"]), saved["weights"], evaluation)
+
+    def keep(self, step: Step, record: Record) -> None:
+        """Write, if it is time to."""
+        if self.every is None:
+            due = time.monotonic() > self._due
+        else:
+            due = step.evaluation % self.every == 0
+        if due or step.evaluation == step.evaluations:
+            self.write(step, record)
+
+    def write(self, step: Step, record: Record) -> None:
+        """Replace the file by the state after `step`, which must be the latest."""
+        began, tensors = time.monotonic(), step.state()
+        rows = {"rows": record.history(), "turned": record.turned, "seconds": record.seconds}
+        saved = {
+            "about": self.about,
+            "record": {**rows, "weights": record.weights},
+            "weights": step.objective.weight_values(),
+            "sha256": _digest(tensors),
+        }
+        write_file(self.path, save(tensors, {KEY: json.dumps(saved)}))
+        now = time.monotonic()
+        self._due = now + max(SECONDS_BETWEEN, 20 * (now - began))
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint says, and its tensors by name.
+
+    Raises FileNotFoundError, or ValueError for a file that is none or is damaged.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}; check the name")
+    try:
+        data = Path(path).read_bytes()  # all at once: it may be replaced meanwhile
+        tensors, header = load(data), data[8 : 8 + int.from_bytes(data[:8], "little")]
+        saved = json.loads(json.loads(header)["__metadata__"][KEY])
+        if saved["sha256"] != _digest(tensors) or "evaluation" not in tensors:
+            raise ValueError
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(
+            f"{path} is damaged or no checkpoint of styletutor; begin anew without it"
+        ) from None
+    return saved, tensors
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _compare(
+    path: str | Path, saved: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
+) -> None:
+    for name in {**saved, **now}:
+        before, given = saved.get(name), now.get(name)
+        if isinstance(before, dict) and isinstance(given, dict) and name != "layers":
+            _compare(path, before, given, f"{name} ")
+        elif before != given:
+            raise ValueError(
+                f"{path} is of another run: its {where}{name} is {before}, not {given}; "
+                "give what it was begun with, or begin anew without it"
+            )
+
+
+@contextmanager
+def without_interrupts(wanted: bool = True) -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block: in the midst of a step there is no state to keep.
+
+    Only the main thread is ever interrupted, so elsewhere there is nothing to do.
+    """
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = []
+    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
