@@ -60,7 +60,7 @@ CONTENTS = {
     "Solutions": ["notebooks/solutions/*"],
     "For teachers": ["docs/teaching"],
     "The module": ["docs/reference/styletutor", "docs/reference/*", "docs/recipes"],
-    "For developers": ["CONTRIBUTING", "training/README", "benchmarks/RESULTS"],
+    "For developers": ["CONTRIBUTING", "docs/core", "training/README", "benchmarks/RESULTS"],
 }
 
 

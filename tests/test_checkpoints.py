@@ -130,9 +130,7 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_bits(
         until, before = time.monotonic() + 60, reached
         while reached == before and process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
-            reached = (
-                int(read_checkpoint(kept)[1]["evaluation"]) if kept.exists() else 0
-            )
+            reached = int(read_checkpoint(kept)[1]["evaluation"]) if kept.exists() else 0
         time.sleep(0.15 * float(torch.rand((), generator=generator)))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)

@@ -557,7 +557,7 @@ def test_names_without_a_folder_mean_the_current_one(tmp_path, monkeypatch):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody can write")
 def test_a_folder_that_cannot_be_written_even_by_root():
     for attempt in (check_writable, lambda path: save_image(noise(4, 4), path)):
-        with pytest.raises(PermissionError, match=r"Cannot write in the folder /proc"):
+        with pytest.raises(PermissionError, match=r"cannot write in the folder /proc"):
             attempt("/proc/self/a.png")
 
 

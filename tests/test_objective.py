@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import random_pictures
 
+import styletutor as st
 from styletutor.loss.knobs import blend_shares, layer_shares
 from styletutor.loss.objective import Objective, sum_terms
 from styletutor.loss.units import Units
@@ -101,6 +102,39 @@ def test_the_papers_units(tiny_vgg: VGG, pictures: dict[str, torch.Tensor]) -> N
     assert terms["content"].item() == pytest.approx(0.5 * ((f - p) ** 2).sum(), rel=1e-4)
     assert terms["style"].item() == pytest.approx(0.25 * ((g - a) ** 2).sum(), rel=1e-4)
     assert "tv" not in terms
+
+
+@pytest.mark.parametrize("units", ["paper", "share"])
+def test_the_losses_that_the_lessons_teach_are_those_of_the_core(
+    units: str, tiny_vgg: VGG, pictures: dict[str, torch.Tensor]
+) -> None:
+    """`st.content_loss` and `st.style_loss`, or `st.relative_error` for both, and the Objective."""
+    images, photo, art = (pictures[name] for name in ("images", "content", "brush"))
+    counts = Units(content=units, style=units)
+    aims = {"content_layers": "relu2_2", "style_layers": "relu3_1", "units": counts}
+    terms = Objective(tiny_vgg, content=photo, styles=[art], **aims)(images)
+    now, kept = (tiny_vgg(x, ["relu2_2", "relu3_1"]) for x in (images, photo))
+    grams = [st.gram_matrix(tiny_vgg(x, ["relu3_1"])["relu3_1"]) for x in (images, art)]
+    content, style = {
+        "paper": (st.content_loss, st.style_loss),
+        "share": (st.relative_error, st.relative_error),
+    }[units]
+    torch.testing.assert_close(terms["content"], content(now["relu2_2"], kept["relu2_2"]))
+    torch.testing.assert_close(terms["style"], style(*grams))
+
+
+def test_a_target_of_nothing_counts_as_one_everywhere(tiny_vgg: VGG) -> None:
+    """The share of a target that is zero: `relative_error`, and the Objective that counts so."""
+    black = torch.zeros(1, 3, 16, 16)
+    for convolution in tiny_vgg.convolutions.values():
+        convolution.bias.zero_()
+    tiny_vgg.mean.zero_()
+    images = random_pictures(2, 16, 16)
+    objective = Objective(tiny_vgg, content=black, content_layers="relu1_1")
+    features = tiny_vgg(images, ["relu1_1"])["relu1_1"]
+    expected = st.relative_error(features, torch.zeros_like(features))
+    assert (expected > 0).all()
+    torch.testing.assert_close(objective(images)["content"], expected)
 
 
 def test_blended_target_has_the_gradient_of_blended_losses(

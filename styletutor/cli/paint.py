@@ -3,52 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import styletutor as st
 from styletutor.cli.progress import Watch, numbered, progress_files
-from styletutor.cli.replay import as_options, check_network, check_report, read_report, turned_at
+from styletutor.cli.replay import Replay, as_options, check_network, read_report, read_saved
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
 from styletutor.pictures.files import check_apart, try_writing, write_file
 from styletutor.pictures.images import check_writable
-from styletutor.runs.checkpoints import read_checkpoint
 from styletutor.runs.result import Result
 from styletutor.timelapse import check_film
 
-NOT_SETTINGS = {
-    "run", "parser", "kind", "output", "report", "settings", "expected_sha256", "stop_after",
-    "turned", "weights", "device", "overwrite", "print_iterations", "checkpoint_output",
-    "progress_write",
-    "progress_plot", "timelapse", "frames", "style_layer_weight_exp", "content_weight_blend",
-    "styles", "style_at", "preserve_colors",
-}  # fmt: skip
 # What a recipe sets: another recipe than the report's must be free to set it anew.
-RECIPE_SETTINGS = {"recipe", "beta1", "beta2", *(field.name for field in fields(st.Recipe))}
+RECIPE_SETTINGS = {"recipe", "beta1", "beta2"} | {f.name for f in fields(st.Recipe)}
 
 
 def transfer(arguments: argparse.Namespace) -> int:
     """`styletutor transfer`."""
-    settings = _settings(arguments, "transfer", ("content",))
+    replay = _replay(arguments, "transfer")
+    _seed_words(arguments)
+    _check_given(arguments, "content", *([] if arguments.style_at else ["styles"]))
     styles = _styles(arguments)
     each = styles.values() if isinstance(styles, dict) else [styles]
-    pictures = [picture for given in each for picture in given]
-    _check_files(arguments, [settings["content"], *pictures, *settings.get("masks", [])])
-    return _finish(arguments, st.transfer, (settings.pop("content"), styles), settings)
+    pictures = [arguments.content, *(picture for given in each for picture in given)]
+    _check_files(arguments, [*pictures, *(arguments.masks or [])])
+    return _finish(arguments, replay, st.transfer, arguments.content, styles)
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:
     """`styletutor reconstruct content|style`."""
-    settings = _settings(arguments, f"reconstruct {arguments.kind}", ("image", "layers"))
-    settings.pop("pooling", None)
-    _check_files(arguments, [settings["image"]])
+    replay = _replay(arguments, f"reconstruct {arguments.kind}")
+    _check_given(arguments, "image", "layers")
+    _check_files(arguments, [arguments.image])
     verb = {"content": st.reconstruct_content, "style": st.reconstruct_style}[arguments.kind]
-    return _finish(arguments, verb, (settings.pop("image"), settings.pop("layers")), settings)
+    return _finish(arguments, replay, verb, arguments.image, _layer_weights(arguments.layers))
 
 
 def _seed_words(arguments: argparse.Namespace) -> None:
@@ -94,49 +89,33 @@ def _styles(arguments: argparse.Namespace) -> list[str] | dict[str, list[str]]:
     return styles
 
 
-def _settings(
-    arguments: argparse.Namespace, command: str, required: Sequence[str]
-) -> dict[str, Any]:
-    """What the verb is called with: the options, and where they are silent the report."""
-    if arguments.settings is not None or arguments.resume is not None:
-        _fill_in(arguments, command)
+def _check_given(arguments: argparse.Namespace, *required: str) -> None:
     missing = [f"--{name}" for name in required if getattr(arguments, name) is None]
-    if command == "transfer":
-        _seed_words(arguments)
-        if arguments.styles is None and arguments.style_at is None:
-            missing.append("--styles")
     if missing:
         raise ValueError(f"{' and '.join(missing)} must be given, or --settings with a report")
-    return {
-        name: _layer_weights(value) if name.endswith("layers") else value
-        for name, value in vars(arguments).items()
-        if name not in NOT_SETTINGS and value is not None
-    }
 
 
-def _fill_in(arguments: argparse.Namespace, command: str) -> None:
-    """Give the options that were left out the values that the report, or checkpoint, has."""
+def _replay(arguments: argparse.Namespace, command: str) -> Replay:
+    """Give the options that were left out the values that a report, or a checkpoint, has."""
     if arguments.resume is not None and arguments.settings is not None:
         raise ValueError("--resume has its own settings; leave out --settings")
     if arguments.resume is not None:
-        about = read_checkpoint(arguments.resume)[0]["about"]
-        report = check_report(about, arguments.resume, command)
-        sha256 = about["weights sha256"]
+        replay = read_saved(arguments.resume, command)
+    elif arguments.settings is not None:
+        replay = read_report(arguments.settings, command)
     else:
-        report = read_report(arguments.settings, command)
-        sha256 = report["backbone"]["sha256"]
-    if arguments.weights is None:
-        arguments.expected_sha256 = sha256
-    if report.get("interrupted") and arguments.evaluations is None:
-        arguments.stop_after = report.get("evaluations")
-    arguments.turned = turned_at(report, arguments.settings)
+        return Replay()
+    if arguments.weights is not None:
+        replay = replace(replay, sha256=None)
+    if arguments.evaluations is not None:
+        replay = replace(replay, stop_after=None)
     given = {name for name, value in vars(arguments).items() if value not in (None, False)}
-    if arguments.turned and given & RECIPE_SETTINGS:
-        arguments.turned = {}
+    if replay.turned and given & RECIPE_SETTINGS:
+        replay = replace(replay, turned={})
         print("styletutor: weights were turned in that run; with other settings they stay as they "
               "begin", flush=True)  # fmt: skip
     words = [arguments.kind] if "kind" in arguments else []
-    recorded = report["settings"]
+    recorded = replay.settings
     strange = [name for name in recorded if name not in vars(arguments)]
     if strange:
         raise ValueError(f"{arguments.settings or arguments.resume} sets {strange[0]!r}, which is "
@@ -146,6 +125,7 @@ def _fill_in(arguments: argparse.Namespace, command: str) -> None:
     for name, value in vars(recorded).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
+    return replay
 
 
 def _overruled(arguments: argparse.Namespace, recorded: dict[str, Any]) -> set[str]:
@@ -222,23 +202,26 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
 
 
 def _finish(
-    arguments: argparse.Namespace,
-    verb: Callable[..., Result],
-    pictures: tuple[Any, ...],
-    settings: dict[str, Any],
+    arguments: argparse.Namespace, replay: Replay, verb: Callable[..., Result], *first: Any
 ) -> int:
-    pooling = arguments.pooling if verb is not st.transfer else None
+    taken = list(inspect.signature(verb).parameters)[len(first) :]
+    settings = {
+        name: _layer_weights(value) if name.endswith("layers") else value
+        for name, value in vars(arguments).items()
+        if name in taken and value is not None
+    }
+    pooling = None if "pooling" in taken else arguments.pooling
     vgg = st.load_vgg(arguments.weights or "auto", pooling=pooling, device=arguments.device)
-    check_network(vgg, getattr(arguments, "expected_sha256", vgg.sha256))
-    watch = Watch(arguments)
-    result = verb(*pictures, vgg=vgg, on_step=watch, **settings)
+    check_network(vgg, replay.sha256)
+    watch = Watch(arguments, replay)
+    result = verb(*first, vgg=vgg, on_step=watch, **settings)
     result.save(arguments.output)
     if arguments.report is not None:
         text = json.dumps(result.report(), indent=1)
         write_file(arguments.report, text.encode("utf-8"))
     print(f"{result}\nsaved {arguments.output}")
     watch.finish(result)
-    if len(result.history) == getattr(arguments, "stop_after", None):
+    if len(result.history) == replay.stop_after:
         print("styletutor: ended where the run of the report was interrupted", flush=True)
     elif result.interrupted:
         print("styletutor: interrupted; saved the best picture so far", file=sys.stderr)

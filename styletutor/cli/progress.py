@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from styletutor.cli.replay import Replay
 from styletutor.descent import Step, Stop
 from styletutor.pictures.colours import keep_colours
 from styletutor.pictures.files import write_file
@@ -24,7 +25,7 @@ class Watch:
     work goes on.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, replay: Replay) -> None:
         for option, value in (
             ("--print-iterations", arguments.print_iterations),
             ("--checkpoint-iterations", arguments.checkpoint_iterations),
@@ -33,7 +34,7 @@ class Watch:
                 raise ValueError(f"{option} {value}; it must be at least 1")
         if arguments.frames is not None and arguments.timelapse is None:
             raise ValueError("--frames belongs to --timelapse FILE; give both")
-        self.arguments, self.film = arguments, None
+        self.arguments, self.replay, self.film = arguments, replay, None
         self.frames = 40 if arguments.frames is None else arguments.frames
         spread(1, self.frames)
 
@@ -51,15 +52,14 @@ class Watch:
                 path = numbered(options.checkpoint_output, step.evaluation)
                 save_image(step.best[:1].clamp(0, 1), path)
             except OSError as error:
-                warnings.warn(f"{error} Going on without.", stacklevel=2)
+                warnings.warn(f"{error}; going on without", stacklevel=2)
         if options.timelapse:
             if self.film is None:
                 self.film = Timelapse(spread(step.evaluations, self.frames))
             self.film(step)
-        turned = getattr(options, "turned", {}).get(step.evaluation + 1, {})
-        for name, value in turned.items():
+        for name, value in self.replay.turned.get(step.evaluation + 1, {}).items():
             step.objective.set_weight(name, value)
-        if step.evaluation == getattr(options, "stop_after", None):
+        if step.evaluation == self.replay.stop_after:
             raise Stop
 
     def finish(self, result: Result) -> None:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from styletutor.network.vgg import VGG
 from styletutor.network.weightfiles import VGG19_SHA256
 from styletutor.network.weights import VGG19_TORCHVISION
+from styletutor.runs.checkpoints import read_checkpoint
 
 
-def read_report(path: str, command: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What a run is repeated by: its settings, and what no option says.
+
+    `sha256` is of the weights, `turned` which of them were turned on the way (evaluation from which
+    they counted → name → value), and `stop_after` where it was interrupted.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
+    turned: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    stop_after: int | None = None
+
+
+def read_report(path: str, command: str) -> Replay:
     """The report of `command` at `path`; an error of one line for anything else."""
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        str(report["command"] + report["backbone"]["sha256"])
+        sha256 = report["backbone"]["sha256"]
+        str(report["command"] + sha256)
         if not isinstance(report["settings"], dict):
             raise TypeError
     except FileNotFoundError:
@@ -25,23 +42,33 @@ def read_report(path: str, command: str) -> dict[str, Any]:
         raise ValueError(
             f"{path} is not a report of styletutor; give one made by --report"
         ) from None
-    return check_report(report, path, command)
+    stop_after = report.get("evaluations") if report.get("interrupted") else None
+    turned = _turned(report, path)
+    return Replay(
+        settings=_check(report, path, command), sha256=sha256, turned=turned, stop_after=stop_after
+    )
 
 
-def check_report(report: dict[str, Any], path: str, command: str) -> dict[str, Any]:
-    """The report itself, or the words of a checkpoint, if it is of `command` and of named files."""
+def read_saved(path: str, command: str) -> Replay:
+    """The same of a checkpoint, which keeps by itself what was turned and how far it came."""
+    about = read_checkpoint(path)[0]["about"]
+    return Replay(settings=_check(about, path, command), sha256=about["weights sha256"])
+
+
+def _check(report: Mapping[str, Any], path: str, command: str) -> dict[str, Any]:
+    """The settings in it, if it is of `command` and of named files."""
     if report["command"] != command:
         raise ValueError(f"{path} is of `{report['command']}`, not of `{command}`")
     if "tensor with sha256" in json.dumps(report["settings"]):
         raise ValueError(f"{path} is of pictures without a name; save them and start from files")
     if isinstance(report["settings"].get("blend"), dict):
         raise ValueError(f"{path} has a blend for each layer; only Python can repeat that")
-    return report
+    return report["settings"]
 
 
-def check_network(vgg: VGG, sha256: str) -> None:
+def check_network(vgg: VGG, sha256: str | None) -> None:
     """Raise ValueError, with what to ask for, unless the network is the one of a report."""
-    if sha256 != vgg.sha256:
+    if sha256 not in (None, vgg.sha256):
         torchvisions = sha256.startswith(VGG19_SHA256)
         raise ValueError(
             f"the weights {vgg.name!r} are not those of the report, whose file has the SHA-256 "
@@ -67,8 +94,7 @@ def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[
     return words
 
 
-def turned_at(report: dict[str, Any], path: str | None) -> dict[int, dict[str, Any]]:
-    """Which weights were turned on the way: evaluation from which they counted → name → value."""
+def _turned(report: Mapping[str, Any], path: str) -> dict[int, dict[str, Any]]:
     try:
         return {int(row["evaluation"]): dict(row["weights"]) for row in report.get("turned") or ()}
     except (KeyError, TypeError, ValueError):

@@ -28,7 +28,9 @@ _JCJOHNSON = Recipe(
     content_weight=5.0,
     style_weight=100.0,
     tv_weight=1e-3,
-    units=Units("mean", "mean", "gram", "half-sum-squares", 256.0, average=False),
+    units=Units(
+        content="mean", style="mean", variation="half-sum-squares", pixel_scale=256.0, average=False
+    ),
     pooling="max",
     level=OXFORD,
     round_up=True,
@@ -149,7 +151,9 @@ _ALL = [
         source="ProGamerGov, neural-style-pt (neural_style.py)",
         notes="As jcjohnson, with white at 255, poolings that round down, and absolute values in "
         "the total variation.",
-        units=Units("mean", "mean", "gram", "sum-absolute", 255.0, average=False),
+        units=Units(
+            content="mean", style="mean", variation="sum-absolute", pixel_scale=255.0, average=False
+        ),
         round_up=False,
         white=1.0,
         learning_rate=1.0,
@@ -165,7 +169,7 @@ _ALL = [
         content_weight=1e5,
         style_weight=3e4,
         tv_weight=1.0,
-        units=Units("mean", "sum", "gram", "sum-absolute", 255.0),
+        units=Units(content="mean", style="sum", variation="sum-absolute", pixel_scale=255.0),
         pooling="max",
         level=TORCHVISION,
         gain=tuple(255 * std for std in IMAGENET_STD),
@@ -184,7 +188,12 @@ _ALL = [
         style_layers=dict(zip(STYLE_LAYERS, (256.0, 64.0, 16.0, 4.0, 1.0), strict=True)),
         content_weight=0.015,
         tv_weight=2.0,
-        units=Units("mean", "mean over channels", "wasserstein", "nine-point"),
+        units=Units(
+            content="mean",
+            style="mean over channels",
+            statistic="wasserstein",
+            variation="nine-point",
+        ),
         pooling="max",
         level=TORCHVISION,
         edge="repeat",
@@ -206,11 +215,10 @@ _ALL = [
         style_weight=1e4,
         tv_weight=10.0,
         units=Units(
-            "mean",
-            "mean",
-            "gram",
-            "mean-absolute",
-            tuple(1 / s for s in IMAGENET_STD),
+            content="mean",
+            style="mean",
+            variation="mean-absolute",
+            pixel_scale=tuple(1 / s for s in IMAGENET_STD),
             average=False,
         ),
         pooling="max",

@@ -12,13 +12,14 @@ from styletutor.descent.method import EVALUATIONS, Method
 from styletutor.descent.starts import GREY_NOISE, Noise
 from styletutor.loss.knobs import Blend, LayerWeights
 from styletutor.loss.objective import Objective
+from styletutor.loss.parts import TERMS, Part
 from styletutor.loss.units import SHARES, Units
 from styletutor.network.vgg import VGG
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One set-up, in the words and the numbers of whoever published it.
 
@@ -96,19 +97,10 @@ class Recipe:
         other layers or weights: `dataclasses.replace(recipe, style_weight=…).objective(…)`. Raises
         what `Objective` raises.
         """
-        return Objective(
-            self.network(vgg),
-            content=content,
-            styles=styles,
-            blend=blend,
-            masks=masks,
-            content_layers=self.content_layers,
-            style_layers=self.style_layers,
-            content_weight=self.content_weight,
-            style_weight=self.style_weight,
-            tv_weight=self.tv_weight,
-            units=self.units,
-        )
+        weighed = [f"{term}_weight" for term in TERMS] + ["content_layers", "style_layers", "units"]
+        own = {name: getattr(self, name) for name in weighed}
+        given = {"content": content, "styles": styles, "blend": blend, "masks": masks}
+        return Objective(self.network(vgg), **own, **given)
 
     def translate_to(
         self, other: Recipe, vgg: VGG, content: Tensor, styles: Sequence[Tensor]
@@ -131,11 +123,11 @@ class Recipe:
         weights = ours.weight_values()
         for term in ("content", "style"):
             new = {
-                part.split()[1]: weights[term][0]
+                Part.of(part).layer: weights[term][0]
                 * weights[part][0]
                 * (factor / theirs.targets.factors[part]).mean().item()
                 for part, factor in ours.targets.factors.items()
-                if part.startswith(term)
+                if Part.of(part).term == term
             }
             # With `average` the new layer weights sum to 1, as they are scaled to.
             whole = sum(new.values()) if units.average else max(new.values())

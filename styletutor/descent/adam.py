@@ -5,17 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from styletutor.descent.optimiser import Optimiser
 
-class Adam:
+
+class Adam(Optimiser):
     """Kingma & Ba, "Adam: A Method for Stochastic Optimization" (2015), Algorithm 1.
 
-    Behind the same `step` and `restart` as `lbfgs.LBFGS`. `learning_rate` is in units of the
+    `learning_rate` is in units of the
     variables. A gradient that is not finite counts as 0. With `box=(low, high)` every point is
     brought into the box. `decay=(factor, every)` multiplies the learning rate by `factor` after
     every so many steps.
     """
 
-    STATE = ("first", "second", "steps")
+    STATE, LIKE = ("first", "second", "steps"), ("first",)
 
     def __init__(
         self,
@@ -55,17 +57,6 @@ class Adam:
             self.first.zero_()
             self.second.zero_()
             self.steps.zero_()
-
-    def state(self) -> dict[str, Tensor]:
-        """What a descent needs to go on from here: nothing before the first step."""
-        return {} if self.first is None else {name: getattr(self, name) for name in self.STATE}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave, on the device of its tensors."""
-        if state:
-            self._allocate(state["first"])
-            for name in self.STATE:
-                getattr(self, name).copy_(state[name])
 
     def _allocate(self, like: Tensor) -> None:
         self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from styletutor.descent.adam import Adam
-from styletutor.descent.lbfgs import LBFGS
+from styletutor.descent.optimiser import Optimiser
 from styletutor.loss.needs import Needs
 from styletutor.loss.objective import Objective
 from styletutor.machine import full_float32
@@ -54,7 +53,7 @@ class Engine:
         self,
         objective: Objective,
         network: VGG,
-        optimiser: LBFGS | Adam,
+        optimiser: Optimiser,
         image: Tensor,
         state: Mapping[str, Tensor] | None = None,
     ) -> None:

@@ -7,8 +7,7 @@ from itertools import pairwise
 
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
-from styletutor.network.layers import Layer
-from styletutor.network.vgg import VGG
+from styletutor.network.vgg import VGG, in_one
 
 MARGIN = 1.2  # the forecast may be a fifth too low
 FLOAT, INDEX = 4, 8  # bytes
@@ -76,19 +75,17 @@ def _evaluation(
         return size * 5 // 3 if vgg.device.type == "cpu" and size < HEAP else size
 
     chain = vgg.layers[: vgg.layers.index(vgg.deepest(counts)) + 1]
+    groups = {row.name: rows for rows in in_one(chain, counts) for row in rows}
     rows, targets = [], 0
     for place, layer in enumerate(chain):
         n = max(counts.get(row.name, 0) for row in chain[place:])
         own = layer.channels * (size[0] // layer.stride) * (size[1] // layer.stride)
         kept, gradients = 0, 2 * cost(n * own)  # what came, and what the ReLU let through
-        ahead = [row.kind for row in chain[place : place + 3]]
-        if "pool" in ahead and vgg.pooling == "max" and not _wanted(chain, place, counts):
-            if layer.kind == "pool":  # convolution, ReLU and maximum in one
-                kept += cost(n * own) + cost(n * own, INDEX)  # and where each maximum was
+        if vgg.pooling == "max" and groups[layer.name][-1].kind == "pool":
+            if layer.kind == "pool":  # of a maximum, where it was; of more in one, its value too
+                kept += cost(n * own, INDEX) + (len(groups[layer.name]) > 1) * cost(n * own)
             else:
                 gradients -= cost(n * own)
-        elif layer.kind == "pool" and vgg.pooling == "max":
-            kept += cost(n * own, INDEX)
         elif layer.kind == "relu" or layer.name in counts:
             kept += cost(n * own)
         if layer.name in content_layers:
@@ -104,12 +101,6 @@ def _evaluation(
         peak = max(peak, held + gradients + max(below[0], gradient * in_style))
         held -= kept
     return targets + peak
-
-
-def _wanted(chain: Sequence[Layer], place: int, counts: Mapping[str, int]) -> bool:
-    """Is a convolution or its ReLU asked for, in the group of three that ends in a pool?"""
-    end = next(i for i in range(place, place + 3) if chain[i].kind == "pool")
-    return any(row.name in counts for row in chain[end - 2 : end])
 
 
 def ensure_memory(

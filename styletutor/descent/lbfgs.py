@@ -19,6 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from styletutor.descent.optimiser import Optimiser
+
 TINY = 1e-30
 CHUNK = 4096  # variables whose products are summed before they are added to the rest
 
@@ -28,7 +30,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vecdot(a, b).unsqueeze(1)
 
 
-class LBFGS:
+class LBFGS(Optimiser):
     """State of a batched limited-memory BFGS descent; call `step` once per evaluation.
 
     `history` pairs of differences are kept per picture (memory: 2 · history + 11 pictures). The
@@ -50,6 +52,7 @@ class LBFGS:
         "basis", "valid", "sy", "yy", "slot", "gamma", "trust", "noise", "fresh", "curved",
         "x", "f", "g", "free",
     )  # fmt: skip
+    LIKE = ("x", "f")
 
     def __init__(
         self,
@@ -90,18 +93,6 @@ class LBFGS:
                 self.valid.zero_()
                 self.curved.zero_()
                 self.trust.fill_(1)
-
-    def state(self) -> dict[str, Tensor]:
-        """What a descent needs to go on from here: nothing before the first step."""
-        return {} if self.basis is None else {name: getattr(self, name) for name in self.STATE}
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave, on the device of its tensors."""
-        if state:
-            self._allocate(state["x"], state["f"])
-            for name in self.STATE:
-                getattr(self, name).copy_(state[name])
 
     def _allocate(self, x: Tensor, f: Tensor) -> None:
         batch, size = x.shape

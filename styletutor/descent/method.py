@@ -10,6 +10,7 @@ import torch
 
 from styletutor.descent.adam import Adam
 from styletutor.descent.lbfgs import LBFGS
+from styletutor.descent.optimiser import Optimiser
 from styletutor.machine import multiplies_bfloat16
 
 BOX = (0.0, 1.0)
@@ -84,7 +85,7 @@ class Method:
             coarse = isinstance(start, str) and start == "noise" and min(size) >= LARGE
         return replace(self, precision=precision, coarse_to_fine=coarse)
 
-    def make_optimiser(self) -> LBFGS | Adam:
+    def make_optimiser(self) -> Optimiser:
         """A new optimiser, which has learnt nothing yet."""
         box = BOX if self.clamp else None
         if self.optimiser == "adam":

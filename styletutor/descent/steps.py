@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from styletutor.descent.engine import Engine, Point
 from styletutor.descent.method import EVALUATIONS, Method, check_evaluations
+from styletutor.descent.record import Record
 from styletutor.descent.stages import plan_stages
 from styletutor.loss.objective import Objective, sum_terms
 from styletutor.machine import give_back
-from styletutor.network.vgg import check_images
+from styletutor.network.vgg import VGG, check_images
 from styletutor.pictures.images import resample
 
 
@@ -22,7 +23,7 @@ class Stop(Exception):
     """Raise it while handling a step to end a descent early with the best picture so far."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One evaluation of a descent: where it was, and what it found there.
 
@@ -30,6 +31,7 @@ class Step:
     losses, (B,) each, on the device: looking at them is what costs time, and only then. `best` is
     the picture with the lowest total so far under the present weights, picture by picture, and
     `best_parts` its losses. `objective` takes new weights: `step.objective.set_weight(…)`.
+    `record` is of all evaluations until now, and goes on with the descent.
     """
 
     evaluation: int
@@ -39,7 +41,8 @@ class Step:
     best: Tensor
     best_parts: dict[str, Tensor]
     objective: Objective
-    engine: weakref.ref[Engine] = field(repr=False)
+    record: Record
+    engine: weakref.ref[Engine]
 
     def state(self) -> dict[str, Tensor]:
         """All that the descent stands on, to be given to `descend(…, state=…)`; on the CPU.
@@ -52,6 +55,12 @@ class Step:
         state = engine.state().items()
         values = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in state}
         return {**values, "evaluation": torch.tensor(self.evaluation)}
+
+    @property
+    def network(self) -> VGG:
+        """The network in the precision of this evaluation, as long as the descent is at it."""
+        engine = self.engine()
+        return self.objective.vgg if engine is None else engine.network
 
     @property
     def losses(self) -> dict[str, float]:
@@ -70,6 +79,7 @@ def descend(
     *,
     method: Method | None = None,
     state: Mapping[str, Tensor] | None = None,
+    record: Record | None = None,
 ) -> Iterator[Step]:
     """Yield one `Step` per evaluation (one forward and backward pass), the start's first.
 
@@ -80,7 +90,8 @@ def descend(
     `coarse_to_fine` `Step.image` is smaller at first.
 
     With the `state` of a step, `Step.state()`, and otherwise the same arguments it goes on from
-    that step, which comes first, without another look at it; on a CPU to the same bits.
+    that step, which comes first, without another look at it; on a CPU to the same bits. `record` is
+    what had happened until then.
 
     Raises ValueError for no budget, or if the loss of the start is not a finite number.
     """
@@ -90,6 +101,7 @@ def descend(
     method = (method or Method()).settled(start.device, start, size)
     image, done, shrink = start.detach(), 0, None
     resumed = 0 if state is None else int(state["evaluation"])
+    record = Record(objective.weight_values()) if record is None else record
     how = evaluations, method.precision, method.coarse_to_fine
     for stage in plan_stages(size, *how, objective.most_shrink()):
         if done + stage.evaluations < resumed:
@@ -121,17 +133,20 @@ def descend(
         for evaluation in range(first, done + stage.evaluations + 1):
             if evaluation > first:
                 engine.advance()
-            point, parts = engine.snapshot(), engine.parts
+            point = engine.snapshot()
             step = Step(
-                evaluation,
-                evaluations,
-                point.image,
-                dict(zip(parts, point.losses, strict=True)),
-                point.best,
-                dict(zip(parts, point.best_losses, strict=True)),
-                here,
-                weakref.ref(engine),
+                evaluation=evaluation,
+                evaluations=evaluations,
+                image=point.image,
+                parts=dict(zip(engine.parts, point.losses, strict=True)),
+                best=point.best,
+                best_parts=dict(zip(engine.parts, point.best_losses, strict=True)),
+                objective=here,
+                record=record,
+                engine=weakref.ref(engine),
             )
+            if evaluation > resumed:  # else it was taken down before
+                record.add(evaluation, point.image, step.parts, here)
             yield step
         done, image = done + stage.evaluations, step.best
 

@@ -49,7 +49,7 @@ class Verdict:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exercise:
     """Call it with the function that answers it; what comes back is a `Verdict`.
 

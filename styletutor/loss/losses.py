@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+HALF, QUARTER = 0.5, 0.25  # of the sums of squares in the paper's Eqs. 1 and 4
 VARIATIONS = ("mean-squares", "sum-absolute", "mean-absolute", "half-sum-squares", "nine-point")
 NORMALISATIONS = ("chw", "hw", "none")
 SLAB, MANY_SLABS = 1024, 16
@@ -93,7 +94,7 @@ def squared_error(value: Tensor, target: Tensor) -> Tensor:
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
     """½ Σ (F - P)², the paper's Eq. 1. (B, C, H, W) twice (the target may have B = 1) → (B,)."""
-    return 0.5 * squared_error(features, target)
+    return HALF * squared_error(features, target)
 
 
 def style_loss(gram: Tensor, target: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ def style_loss(gram: Tensor, target: Tensor) -> Tensor:
     Takes Gram matrices (B, C, C) that `gram_matrix` has already divided by C·H·W = N·M, which
     also lets the style picture have a size of its own (its A is divided by its own N·M).
     """
-    return 0.25 * squared_error(gram, target)
+    return QUARTER * squared_error(gram, target)
 
 
 def relative_error(value: Tensor, target: Tensor) -> Tensor:
@@ -113,8 +114,12 @@ def relative_error(value: Tensor, target: Tensor) -> Tensor:
     (for features) or Eq. 4 (for Gram matrices). A target that is zero everywhere counts as 1.
     """
     squares = target.square().flatten(1).sum(1)
-    squares = torch.where(squares > 0, squares, torch.ones_like(squares))
-    return squared_error(value, target) / squares
+    return squared_error(value, target) / or_one(squares)
+
+
+def or_one(squares: Tensor) -> Tensor:
+    """Sums of squares to divide by, with 1 in place of 0."""
+    return torch.where(squares > 0, squares, torch.ones_like(squares))
 
 
 def total_variation(images: Tensor, kind: str = "mean-squares") -> Tensor:

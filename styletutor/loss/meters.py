@@ -10,6 +10,7 @@ from torch import Tensor
 
 from styletutor.loss.knobs import Knobs
 from styletutor.loss.objective import Objective
+from styletutor.loss.parts import Part
 from styletutor.machine import full_float32
 from styletutor.network.vgg import VGG
 
@@ -33,14 +34,14 @@ def pulls(objective: Objective, images: Tensor, network: VGG | None = None) -> d
                 continue
             (gradient,) = torch.autograd.grad(value.sum(), images, retain_graph=True)
             lengths[name] = _length(gradient)
-            term = name.split()[0]
+            term = Part.of(name).term
             terms[term] = terms[term] + gradient if term in terms else gradient
     return {**lengths, **{term: _length(gradient) for term, gradient in terms.items()}}
 
 
 def shares_of_pull(lengths: Mapping[str, float], term: bool) -> dict[str, float]:
     """Lengths of gradients as shares that sum to 1: of the terms, or of their parts."""
-    chosen = {name: value for name, value in lengths.items() if (" " not in name) == term}
+    chosen = {name: value for name, value in lengths.items() if (not Part.of(name).layer) == term}
     if not term and "tv" in lengths:
         chosen["tv"] = lengths["tv"]
     whole = sum(chosen.values())
@@ -71,7 +72,7 @@ def removed(
     now: dict[str, float] = {}
     before: dict[str, float] = {}
     for name, value in parts.items():
-        term = name.split()[0]
+        term = Part.of(name).term
         start = first[name] * weights[term] * (1.0 if name == term else weights[name])
         if start > 0:
             for key in {name, term}:

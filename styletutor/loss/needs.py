@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from styletutor.loss.parts import Part
 from styletutor.network.batches import index, take
 
 
@@ -27,7 +28,7 @@ class Needs:
     def of(cls, uses: Mapping[str, Sequence[bool]], layers: Sequence[str], tv: bool) -> Needs:
         """From which of the B pictures use each part; `layers` are the network's, in order."""
         batch = len(next(iter(uses.values())))
-        depth = {part: layers.index(part.split()[1]) + 1 for part in uses}
+        depth = {part: layers.index(Part.of(part).layer) + 1 for part in uses}
         deepest = [max(depth[p] if uses[p][b] else 0 for p in uses) for b in range(batch)]
         order = sorted(range(batch), key=lambda b: -deepest[b])
         places = {
@@ -42,7 +43,7 @@ class Needs:
         first: dict[str, int] = {}
         for part, places in self.places.items():
             if places:
-                layer = part.split()[1]
+                layer = Part.of(part).layer
                 first[layer] = max(places[-1] + 1, first.get(layer, 0))
         return first
 

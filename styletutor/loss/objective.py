@@ -11,13 +11,12 @@ from torch import Tensor
 from styletutor.loss.knobs import Blend, Knobs, LayerWeights, Weight, blend_shares, layer_shares
 from styletutor.loss.losses import total_variation
 from styletutor.loss.needs import Needs
+from styletutor.loss.parts import TERMS, Part
 from styletutor.loss.targets import Targets, check_masks
 from styletutor.loss.units import SHARES, Units
 from styletutor.machine import full_float32
 from styletutor.network.vgg import VGG
 from styletutor.pictures.images import resample
-
-TERMS = ("content", "style", "tv")
 
 
 class Objective:
@@ -83,7 +82,7 @@ class Objective:
             self.set_weight(name, value)
         for term, shares in (("content", content_shares), ("style", style_shares)):
             for layer, share in shares.items():
-                self.set_weight(f"{term} {layer}", share)
+                self.set_weight(str(Part(term, layer)), share)
         self.knobs.sync()
 
     def set_weight(self, name: str, value: Weight | Tensor) -> None:
@@ -108,7 +107,7 @@ class Objective:
         """Which pictures of a batch need which parts, as the weights in use are."""
         self._check_batch(batch)
         uses = {
-            part: self.knobs.uses(batch, part.split()[0], part) for part in self.targets.factors
+            part: self.knobs.uses(batch, Part.of(part).term, part) for part in self.targets.factors
         }
         return Needs.of(uses, self.vgg.layer_names, any(self.knobs.uses(batch, "tv")))
 
@@ -229,7 +228,7 @@ def sum_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Parts such as "style relu1_1" added up by term, and "total": (B,) each."""
     terms: dict[str, Tensor] = {}
     for name, value in parts.items():
-        term = name.split()[0]
+        term = Part.of(name).term
         terms[term] = terms[term] + value if term in terms else value
     return {**terms, "total": sum(terms.values())}
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletutor.loss.losses import squared_error
+from styletutor.loss.losses import or_one, squared_error
+from styletutor.loss.parts import Part
 from styletutor.loss.statistics import STATISTICS
 from styletutor.loss.units import CONTENT_UNITS, SHARE, STYLE_UNITS, Factor, Place, Units
 from styletutor.network.vgg import VGG
@@ -64,7 +65,7 @@ class Targets:
 
         `pick` chooses from (B, …) those that belong to the n.
         """
-        term, layer = part.split()
+        term, layer = Part.of(part)
         target, distance = self.style.get(layer), self.statistic.distance
         if term == "content":
             target, distance = self.content[layer], squared_error
@@ -91,7 +92,7 @@ class Targets:
         self, unit: str, units: Mapping[str, Factor], layer: str, squares: Tensor
     ) -> Tensor:
         if unit == SHARE:  # a target that is zero everywhere counts as 1
-            return 1 / torch.where(squares > 0, squares, torch.ones_like(squares))
+            return 1 / or_one(squares)
         rows, columns = self.vgg.grid(layer, self._size)
         channels, pixels = self.vgg.layer(layer).channels, self._size[0] * self._size[1]
         return torch.full_like(squares, units[unit](Place(channels, rows * columns, pixels)))

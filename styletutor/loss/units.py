@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from styletutor.loss.losses import VARIATIONS
+from styletutor.loss.losses import HALF, QUARTER, VARIATIONS
 
 STATISTICS = ("gram", "covariance", "wasserstein")  # what `styles` can measure
 SHARE = "share"  # of the target's own sum of squares: no unit, so it serves every layer and size
@@ -30,14 +30,14 @@ Factor = Callable[[Place], float]
 
 # What Σ (F - P)² is multiplied by.
 CONTENT_UNITS: dict[str, Factor] = {
-    "paper": lambda place: 0.5,  # Gatys et al. (2016), Eq. 1
+    "paper": lambda place: HALF,  # Gatys et al. (2016), Eq. 1
     "mean": lambda place: 1 / (place.channels * place.positions),
     "sum": lambda place: 1.0,
 }
 
 # What Σ (G - A)² is multiplied by, or another distance between two styles.
 STYLE_UNITS: dict[str, Factor] = {
-    "paper": lambda place: 0.25,  # Eq. 4: Σ (N M (G - A))² / (4 N² M²)
+    "paper": lambda place: QUARTER,  # Eq. 4: Σ (N M (G - A))² / (4 N² M²)
     "mean": lambda place: 1 / place.channels**2,  # the mean over the matrix
     "sum": lambda place: 1.0,
     "mean over channels": lambda place: 1 / place.channels,
@@ -46,7 +46,7 @@ STYLE_UNITS: dict[str, Factor] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Units:
     """How an objective counts.
 

@@ -83,7 +83,7 @@ def _decoded(state: Mapping[str, Tensor]) -> Parameters:
     """From a byte for each weight (out, in, 3, 3), and a table of 256 values for each layer."""
     parameters = {}
     for name in CONV_NAMES:
-        key = f"block{name[4]}_conv{name[6]}_"
+        key = "block{}_conv{}_".format(*name.removeprefix("conv").split("_"))
         codes, table, bias = (state.get(key + part) for part in ("W_q", "W_table", "b"))
         if codes is None and table is None and bias is None:
             continue

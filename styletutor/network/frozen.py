@@ -35,9 +35,6 @@ class FrozenConv(nn.Module):
         y = y.relu_() if relu or pooling else y
         return y if pooling is None else pool(y, pooling, round_up)
 
-    def extra_repr(self) -> str:
-        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
-
 
 def pool(x: Tensor, pooling: str, round_up: bool = False) -> Tensor:
     """Maximum or average over 2 × 2 positions; sides are halved, and rounded down or up.

@@ -11,7 +11,7 @@ CONVOLUTIONS_PER_BLOCK = (2, 2, 4, 4, 4)
 FULL_WIDTH = (64, 128, 256, 512, 512)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layer:
     """One row of the layer table.
 
@@ -21,6 +21,7 @@ class Layer:
 
     name: str
     kind: str  # "conv", "relu" or "pool"
+    block: int  # 1 to 5
     channels: int
     stride: int
     receptive_field: int
@@ -33,19 +34,23 @@ def layer_table(widths: Sequence[int] = FULL_WIDTH) -> tuple[Layer, ...]:
     Stride and receptive field follow from the kernel size k and stride s of each layer: the field
     grows by (k - 1) times the stride so far, the stride by the factor s.
     """
-    rows, stride, field, channels = [], 1, 1, 3
-    for block, (repeats, width) in enumerate(
-        zip(CONVOLUTIONS_PER_BLOCK, widths, strict=True), start=1
-    ):
+    rows: list[Layer] = []
+    stride, field, channels = 1, 1, 3
+
+    def add(kind: str, block: int, number: str = "", parameters: int = 0) -> None:
+        at = {"block": block, "channels": width, "stride": stride, "receptive_field": field}
+        rows.append(Layer(name=f"{kind}{block}{number}", kind=kind, parameters=parameters, **at))
+
+    blocks = zip(CONVOLUTIONS_PER_BLOCK, widths, strict=True)
+    for block, (repeats, width) in enumerate(blocks, start=1):
         for i in range(1, repeats + 1):
             field += 2 * stride
-            parameters = width * (channels * 9 + 1)
+            add("conv", block, f"_{i}", width * (channels * 9 + 1))
+            add("relu", block, f"_{i}")
             channels = width
-            rows.append(Layer(f"conv{block}_{i}", "conv", width, stride, field, parameters))
-            rows.append(Layer(f"relu{block}_{i}", "relu", width, stride, field, 0))
         field += stride
         stride *= 2
-        rows.append(Layer(f"pool{block}", "pool", width, stride, field, 0))
+        add("pool", block)
     return tuple(rows)
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -162,30 +162,26 @@ class VGG(nn.Module):
             raise ValueError(f"the pictures are {images.dtype}, the network {self.mean.dtype}")
         counts = {name: len(images) for name in wanted} | dict(first or {})
         chain = self.layers[: self.layers.index(last) + 1]
-        going_on = list(accumulate((counts.get(row.name, 0) for row in reversed(chain)), max))
         working = self.convolutions["conv1_1"].weight.dtype
         x = (images.contiguous(memory_format=torch.channels_last) - self.mean).to(working)
+        going_on = accumulate((counts.get(row.name, 0) for row in reversed(chain)), max)
+        needed = dict(zip((row.name for row in reversed(chain)), going_on, strict=True))
         features: dict[str, Tensor] = {}
-        fused: set[str] = set()
-        for place, (layer, n) in enumerate(zip(chain, reversed(going_on), strict=True)):
-            x = leading(x, n)
+        for rows in in_one(chain, wanted):
+            layer, last = rows[0], rows[-1]
+            x = leading(x, needed[layer.name])
             if layer.kind == "conv":
-                # What nobody asks for is done in one: the ReLU, and a pooling after it.
-                between = [row.name for row in chain[place : place + 3]]
-                relu = len(between) > 1 and between[0] not in wanted
-                ends = relu and between[1] not in wanted and between[-1][:4] == "pool"
-                fused.update(between[1 : 1 + relu + ends])
                 repeat = self.edge == "repeat" and layer.name == "conv1_1"
                 x = F.pad(x, (1, 1, 1, 1), "replicate") if repeat else x
-                pooling = self.pooling if ends else None
-                x = self.convolutions[layer.name](x, relu, pooling, self.round_up)
+                pooling = self.pooling if last.kind == "pool" else None
+                x = self.convolutions[layer.name](x, len(rows) > 1, pooling, self.round_up)
                 x = x[:, :, 1:-1, 1:-1] if repeat else x
-            elif layer.name not in fused:
+            else:
                 relu = layer.kind == "relu"
                 x = F.relu(x) if relu else pool(x, self.pooling, self.round_up)
-            if layer.name in wanted:
-                found = leading(x, counts[layer.name])
-                features[layer.name] = found if read is None else read(layer.name, found)
+            if last.name in counts:
+                found = leading(x, counts[last.name])
+                features[last.name] = found if read is None else read(last.name, found)
         return {name: features[name] for name in wanted}
 
     def __repr__(self) -> str:
@@ -194,6 +190,22 @@ class VGG(nn.Module):
             f"VGG({self.name!r}, trained on: {self.trained_on}; conv1_1 … {self.layer_names[-1]}, "
             f"{count / 1e6:.2f} M parameters, {self.pooling} pooling, on {self.device})"
         )
+
+
+def in_one(chain: Sequence[Layer], wanted: Container[str]) -> Iterator[tuple[Layer, ...]]:
+    """The layers of a chain in groups that are computed in one.
+
+    What nobody asks for is done along with the convolution before it: the ReLU, and a pooling after
+    that. The forecast of memory goes by the same groups.
+    """
+    group: list[Layer] = []
+    for row in chain:
+        along = row.kind != "conv" and group[0].kind == "conv" and group[-1].name not in wanted
+        if group and not along:
+            yield tuple(group)
+            group = []
+        group.append(row)
+    yield tuple(group)
 
 
 def _check_choice(what: str, given: object, choices: Sequence[object]) -> None:
@@ -221,14 +233,14 @@ def check_images(images: Tensor, smallest: int = 1, layer: str = "the network") 
 
 def _check_parameters(parameters: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Layer, ...]:
     """The table's rows up to the last convolution given (and the relu and pooling after it)."""
-    present = [name for name in CONV_NAMES if name in parameters]
-    if not present or present != list(CONV_NAMES[: len(present)]):
+    convolutions = [row for row in layer_table() if row.kind == "conv"]
+    present = [row for row in convolutions if row.name in parameters]
+    if not present or present != convolutions[: len(present)]:
         missing = next(name for name in CONV_NAMES if name not in parameters)
         raise ValueError(f"these weights have no {missing}; VGG-19 needs its layers from the first")
     channels, widths = 3, list(FULL_WIDTH)
-    for name in present:
-        weight, bias = parameters[name]
-        block = int(name[4]) - 1
+    for row in present:
+        name, block, (weight, bias) = row.name, row.block - 1, parameters[row.name]
         if name.endswith("_1"):
             widths[block] = len(weight) if weight.ndim else 0
         expected = (widths[block], channels, 3, 3)
@@ -241,7 +253,7 @@ def _check_parameters(parameters: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[
             raise ValueError(f"{name} has weights that are not finite numbers; the file is damaged")
         channels = widths[block]
     table = layer_table(widths)
-    end = [layer.name for layer in table].index(present[-1]) + 2  # its relu belongs to it
+    end = [layer.name for layer in table].index(present[-1].name) + 2  # its relu belongs to it
     if end < len(table) and table[end].kind == "pool":
         end += 1
     return table[:end]

@@ -40,7 +40,7 @@ TRAINED_ON = {
 CODES = 256  # of a weight of 8 bits
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class WeightsInfo:
     """What a weight file holds, and the `reason` why it is read in that `convention`."""
 
@@ -102,9 +102,19 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
         raise ValueError(f"cannot use the weight file {path}: {error}") from None
     widths = tuple(len(pair[1]) for name, pair in parameters.items() if name.endswith("_1"))
     dtype, last = str(weight.dtype).removeprefix("torch."), network.layer_names[-1]
-    size, kind = path.stat().st_size, contents.format
-    says = (path, size, sha256, kind, last, widths, dtype, convention, reason, known, trained_on)
-    return network, WeightsInfo(*says)
+    return network, WeightsInfo(
+        path=path,
+        size=path.stat().st_size,
+        sha256=sha256,
+        format=contents.format,
+        last_layer=last,
+        widths=widths,
+        dtype=dtype,
+        convention=convention,
+        reason=reason,
+        known=known,
+        trained_on=trained_on,
+    )
 
 
 def write_weights(network: VGG, path: str | Path, last: str | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def load_vgg(
     else:
         path = _existing_file(weights)
     network = read_weights(path, pooling, convention)[0].to(device)
-    if network.sha256 == sha256_of(POCKET_FILE):
+    if network.sha256 == _pocket_sha256():
         network.level = 1.0  # it was scaled to that after its training
     # A report asks for torchvision's by its own name: another machine may have both.
     torchvisions = weights == "vgg19" and network.sha256.startswith(weightfiles.VGG19_SHA256)
@@ -79,6 +80,11 @@ def load_vgg(
     if why is not None:  # to stdout, which a notebook does not paint red
         print(f"styletutor: using the weights {network.name}{why and ': '}{why}")
     return network
+
+
+@cache
+def _pocket_sha256() -> str:
+    return sha256_of(POCKET_FILE)
 
 
 def untrained(

@@ -53,13 +53,13 @@ def _check_target(path: PathLike) -> str | None:
     """The file to replace, behind any symbolic link; None for a device, to be written into."""
     target = os.path.realpath(path)
     if os.path.isdir(target):
-        raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it.")
+        raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it")
     if os.path.exists(path) and not os.path.isfile(path):
         return None  # such as /dev/null or a pipe, which a file in its place would break
     if not os.path.isdir(os.path.dirname(target)):
-        raise FileNotFoundError(f"There is no folder {os.path.dirname(target)}; make it first.")
+        raise FileNotFoundError(f"there is no folder {os.path.dirname(target)}; make it first")
     if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise PermissionError(f"{path} is write-protected; choose another name.")
+        raise PermissionError(f"{path} is write-protected; choose another name")
     return target
 
 
@@ -70,7 +70,7 @@ def _make_temporary(folder: str) -> str:
         open(temporary, "xb").close()
     except OSError as error:
         raise PermissionError(
-            f"Cannot write in the folder {folder} ({error.strerror}); choose another one."
+            f"cannot write in the folder {folder} ({error.strerror}); choose another one"
         ) from None
     return temporary
 
@@ -82,7 +82,7 @@ def _try_name(target: str) -> None:
         open(target, "xb").close()
     except OSError as error:
         raise PermissionError(
-            f"Cannot write a file named {os.path.basename(target)} ({error.strerror}); "
-            "choose another name."
+            f"cannot write a file named {os.path.basename(target)} ({error.strerror}); "
+            "choose another name"
         ) from None
     os.remove(target)

@@ -46,7 +46,7 @@ def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -
 def decode_image(data: bytes, name: str, size: int | None = None) -> Tensor:
     """The same from the bytes of a file that somebody sent under a `name`; ValueError as there."""
     if not data:
-        raise ValueError(f"{name} is empty (0 bytes), expected a picture; send the file again.")
+        raise ValueError(f"{name} is empty (0 bytes), expected a picture; send the file again")
     return _decode(io.BytesIO(data), name, size, enlarge=False)
 
 
@@ -78,7 +78,7 @@ def resize_image(images: Tensor, size: int, enlarge: bool = False) -> Tensor:
     Raises ValueError for another shape or a bad `size`.
     """
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"Got shape {tuple(images.shape)}, expected pictures (B, 3, H, W).")
+        raise ValueError(f"got shape {tuple(images.shape)}, expected pictures (B, 3, H, W)")
     height, width = _sides(images.shape[2], images.shape[3], size, enlarge)
     if (height, width) == tuple(images.shape[2:]):
         return images
@@ -109,7 +109,7 @@ def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
         picture.save(data, format=kind, **options.get(kind, {}))
     except Exception as error:  # each encoder has its own limits and its own way to say so
         raise ValueError(
-            f"Cannot save {picture.width} x {picture.height} pixels as {kind} ({error}); use .png."
+            f"cannot save {picture.width} x {picture.height} pixels as {kind} ({error}); use .png"
         ) from None
     write_file(path, data.getvalue())
 
@@ -131,12 +131,12 @@ def to_uint8(image: Tensor) -> np.ndarray:
     single = image.ndim == 3 or (image.ndim == 4 and len(image) == 1)
     if not single or image.shape[-3] != 3 or not image.numel() or not image.is_floating_point():
         raise ValueError(
-            f"Got {tuple(image.shape)} of {image.dtype}, expected one floating-point picture, "
-            "(1, 3, H, W) or (3, H, W); from a batch, pick one with image[0]."
+            f"got {tuple(image.shape)} of {image.dtype}, expected one floating-point picture, "
+            "(1, 3, H, W) or (3, H, W); from a batch, pick one with image[0]"
         )
     pixels = image.detach().reshape(image.shape[-3:]).float()
     if not pixels.isfinite().all():
-        raise ValueError("The picture has NaN or infinite pixels, expected [0, 1]: start afresh.")
+        raise ValueError("the picture has NaN or infinite pixels, expected [0, 1]: start afresh")
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
@@ -164,19 +164,19 @@ def pixels_sha256(image: Tensor) -> str:
 def _too_large(what: object, given: str) -> ValueError:
     return ValueError(
         f"{what} is too large: {given} pixels, expected at most {MAX_PIXELS} (8192 x 8192); "
-        "make it smaller first."
+        "make it smaller first"
     )
 
 
 def _check_is_file(path: PathLike) -> None:
     if not os.path.exists(path):
-        raise FileNotFoundError(f"There is no file {path}; check the name and the folder.")
+        raise FileNotFoundError(f"there is no file {path}; check the name and the folder")
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder, expected a picture file; name one inside.")
+        raise IsADirectoryError(f"{path} is a folder, expected a picture file; name one inside")
     if not os.path.isfile(path):
-        raise ValueError(f"{path} is not a regular file; save the picture to a file first.")
+        raise ValueError(f"{path} is not a regular file; save the picture to a file first")
     if os.path.getsize(path) == 0:
-        raise ValueError(f"{path} is empty (0 bytes), expected a picture; copy the file again.")
+        raise ValueError(f"{path} is empty (0 bytes), expected a picture; copy the file again")
 
 
 @contextmanager
@@ -190,11 +190,11 @@ def _one_line_errors(path: PathLike) -> Iterator[None]:
         given = re.search(r"\d+", str(error))  # Pillow tells the number in its message only
         raise _too_large(path, given[0] if given else "too many") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture; give one of {', '.join(READABLE)}.") from None
+        raise ValueError(f"{path} is not a picture; give one of {', '.join(READABLE)}") from None
     except Exception as error:
         raise ValueError(
-            f"Cannot read {path} as a picture ({error or type(error).__name__}); "
-            "get a whole copy of it, or export it again as PNG or JPEG."
+            f"cannot read {path} as a picture ({error or type(error).__name__}); "
+            "get a whole copy of it, or export it again as PNG or JPEG"
         ) from None
 
 
@@ -222,18 +222,18 @@ def _flatten_deep(picture: Image.Image) -> Image.Image:
 def _sides(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
     """Height and width with the long side at `size`, the aspect kept, at least 1 pixel each."""
     if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"Got size {size!r}, expected the long side in pixels, such as 256.")
+        raise ValueError(f"got size {size!r}, expected the long side in pixels, such as 256")
     longest = max(height, width)
     if size >= longest and not enlarge:
         return height, width
     height, width = (max(1, round(side * size / longest)) for side in (height, width))
     if height * width > MAX_PIXELS:
-        raise _too_large(f"Size {size}", f"{width} x {height}")
+        raise _too_large(f"size {size}", f"{width} x {height}")
     return height, width
 
 
 def _kind(path: PathLike) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
-        raise ValueError(f"Got {path}, expected a file name that ends in {', '.join(WRITABLE)}.")
+        raise ValueError(f"got {path}, expected a file name that ends in {', '.join(WRITABLE)}")
     return Image.registered_extensions()[suffix]

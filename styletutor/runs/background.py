@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from styletutor.descent import Step, Stop
-from styletutor.runs.checkpoints import Frame, read_checkpoint
-from styletutor.runs.record import Record
+from styletutor.descent.record import Record
+from styletutor.runs.checkpoints import Frame
 from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep
 
@@ -61,8 +61,6 @@ class Run:
         self._stopping = False
         self._lock = threading.Lock()
         self._knobs: dict[str, float] = {}
-        self._resume = kwargs.get("resume")
-        self.record: Record | None = None
         self.frame: Frame | None = None
         self._thread: threading.Thread | None = None
         self.result: Result | None = None
@@ -79,6 +77,11 @@ class Run:
         if self.result is not None:
             return "done"
         return "running" if self._go.is_set() else "paused"
+
+    @property
+    def record(self) -> Record | None:
+        """What has happened so far."""
+        return None if self.step is None else self.step.record
 
     def start(self) -> Run:
         """Begin; RuntimeError if it was begun before."""
@@ -115,7 +118,7 @@ class Run:
 
     def keep(self) -> Frame:
         """The present moment, to go on from. To be called in `on_step`."""
-        return Frame.of(self.step, self.record)
+        return Frame.of(self.step)
 
     def wait(self, timeout: float | None = None) -> Result:
         """The `Result`, once it is there; raises what went wrong in the thread.
@@ -147,9 +150,6 @@ class Run:
 
     def _on_step(self, step: Step) -> None:
         self.step = step
-        if self.record is None:
-            self.record = self._begin_record(step)
-        self.record.add(step, True)
         if self.on_step is not None:
             self.on_step(step)
         self._go.wait()
@@ -160,15 +160,6 @@ class Run:
             knobs, self._knobs = self._knobs, {}
         for name, value in knobs.items():
             step.objective.set_weight(name, value)
-
-    def _begin_record(self, step: Step) -> Record:
-        """What had happened before this step, the first that is new."""
-        resume = self._resume
-        if resume is None:
-            return Record(weights=step.objective.weight_values(in_use=True))
-        if isinstance(resume, Frame):
-            return resume.record.copy()
-        return Record(**read_checkpoint(resume)[0]["record"])
 
     def __repr__(self) -> str:
         where = f" at {self.step.evaluation}/{self.step.evaluations}" if self.step else ""

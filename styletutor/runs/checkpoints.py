@@ -18,8 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from styletutor.descent import Step
+from styletutor.descent.record import Record
 from styletutor.pictures.files import try_writing, write_file
-from styletutor.runs.record import Record
 
 KEY = "styletutor checkpoint"
 SECONDS_BETWEEN = 10.0
@@ -40,10 +40,10 @@ class Frame:
     evaluation: int
 
     @classmethod
-    def of(cls, step: Step, record: Record) -> Frame:
+    def of(cls, step: Step) -> Frame:
         """The moment after `step`, which must be the latest."""
         weights = step.objective.weight_values()
-        return cls(step.state(), record.copy(), weights, step.evaluation)
+        return cls(step.state(), step.record.copy(), weights, step.evaluation)
 
     @property
     def bytes(self) -> int:
@@ -79,18 +79,18 @@ class Checkpoint:
             evaluation = int(tensors["evaluation"])
             self.frame = Frame(tensors, Record(**saved["record"]), saved["weights"], evaluation)
 
-    def keep(self, step: Step, record: Record) -> None:
+    def keep(self, step: Step) -> None:
         """Write, if it is time to."""
         if self.every is None:
             due = time.monotonic() > self._due
         else:
             due = step.evaluation % self.every == 0
         if due or step.evaluation == step.evaluations:
-            self.write(step, record)
+            self.write(step)
 
-    def write(self, step: Step, record: Record) -> None:
+    def write(self, step: Step) -> None:
         """Replace the file by the state after `step`, which must be the latest."""
-        began, tensors = time.monotonic(), step.state()
+        began, tensors, record = time.monotonic(), step.state(), step.record
         rows = {"rows": record.history(), "turned": record.turned, "seconds": record.seconds}
         saved = {
             "about": self.about,

@@ -12,7 +12,7 @@ from styletutor.pictures.images import save_image, to_jpeg
 from styletutor.version import __version__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """A finished picture and how it came about.
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from styletutor.descent import Step, Stop, descend
 from styletutor.descent.method import Method
+from styletutor.descent.record import read_back
 from styletutor.loss.objective import Objective
 from styletutor.machine import is_out_of_memory
 from styletutor.pictures.images import pixels_sha256, resample
 from styletutor.runs.checkpoints import Checkpoint, Frame, without_interrupts
-from styletutor.runs.record import Record, read_back
 from styletutor.runs.result import Result
 
 OnStep = Callable[[Step], object]
@@ -72,24 +72,24 @@ def solve(
     about = {"weights": vgg.source, "pooling": vgg.pooling}
     settings = _as_json({**own, **settings, **chosen, **about})
     checkpoint, frame = _files(command, objective, first, settings, way)
-    record, state = Record(weights=objective.weight_values()), None
+    resumed: dict[str, Any] = {}
     if frame is not None:
-        state, record = frame.tensors, frame.record.copy()
-        _set_weights(objective, record.weights)
-    began, done = time.monotonic() - record.seconds, len(record.rows)
+        resumed = {"state": frame.tensors, "record": frame.record.copy()}
+        _set_weights(objective, frame.record.weights)
+    began = time.monotonic() - (frame.record.seconds if frame else 0)
+    done = frame.evaluation if frame else 0
     evaluations, interrupted = settings["evaluations"], False
-    steps = descend(objective, first, evaluations, method=method, state=state)
+    steps = descend(objective, first, evaluations, method=method, **resumed)
     last: Step | None = None
     with ProgressBar(evaluations, done, command, way.progress) as bar:
         try:
             while True:
                 with without_interrupts(checkpoint is not None):
                     step = next(steps, None)
-                    if step is not None:
-                        last = step
-                        record.add(step, step.evaluation > done)
+                    last = step or last
                 if step is None:
                     break
+                step.record.seconds = time.monotonic() - began
                 if step.evaluation == done:  # knobs that were turned after it count from the next
                     _set_weights(objective, frame.weights)
                 else:
@@ -97,8 +97,7 @@ def solve(
                     if way.on_step is not None:
                         way.on_step(step)
                 if checkpoint is not None:
-                    record.seconds = time.monotonic() - began
-                    _keep(checkpoint.keep, step, record)
+                    _keep(checkpoint.keep, step)
         except (KeyboardInterrupt, Stop, MemoryError, RuntimeError) as reason:
             exhausted = is_out_of_memory(reason)
             if last is None or not (exhausted or isinstance(reason, KeyboardInterrupt | Stop)):
@@ -111,19 +110,19 @@ def solve(
                     stacklevel=3,
                 )
             elif checkpoint is not None:
-                _keep(checkpoint.write, last, record)
-    history = record.history()
+                _keep(checkpoint.write, last)
+    history = last.record.history()
     return Result(
         image=resample(last.best, first.shape[2:]).clamp(0, 1).cpu(),
         history=history,
         settings=settings,
-        loss={"start": _terms(history[0]), "end": _terms(read_back([(last.best_parts, [])])[0])},
+        loss={"start": _terms(history[0]), "end": _terms(read_back([(0, [], last.best_parts)])[0])},
         command=command,
         backbone={"name": vgg.name, "sha256": vgg.sha256, "trained_on": vgg.trained_on},
         device=str(vgg.device),
         seconds=time.monotonic() - began,
         interrupted=interrupted,
-        turned=record.turned,
+        turned=last.record.turned,
     )
 
 
@@ -149,12 +148,12 @@ def _files(
     return saved, frame
 
 
-def _keep(write: Callable[[Step, Record], None], step: Step, record: Record) -> None:
+def _keep(write: Callable[[Step], None], step: Step) -> None:
     """A checkpoint that cannot be written is no reason to lose what is being painted."""
     try:
-        write(step, record)
+        write(step)
     except OSError as error:
-        warnings.warn(f"no checkpoint was written: {error} Going on without.", stacklevel=4)
+        warnings.warn(f"no checkpoint was written: {error}; going on without", stacklevel=4)
 
 
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

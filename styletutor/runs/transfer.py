@@ -30,6 +30,10 @@ from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep, Way, solve
 
 Styles = Picture | Sequence[Picture]
+# What replaces a recipe's own, if it is given.
+WEIGHTS = ("content_weight", "style_weight", "tv_weight")
+LOOK = ("content_layers", "style_layers", *WEIGHTS, "pooling")
+DESCENT = ("optimiser", "learning_rate", "epsilon", "coarse_to_fine", "evaluations")
 
 
 def transfer(
@@ -95,32 +99,18 @@ def transfer(
 
     Raises ValueError or FileNotFoundError for bad input before the descent begins.
     """
+    given = {name: value for name, value in locals().items() if value is not None}
     files = {"checkpoint": checkpoint, "every": checkpoint_iterations, "resume": resume}
     way = Way(on_step=on_step, progress=progress, **files)
     _check_kinds(recipe, masks)
     if colours not in COLOURS:
         raise ValueError(f"unknown colours {colours!r}; choose one of {', '.join(COLOURS)}")
-    chosen = find_recipe(recipe)
-    look = {
-        "content_layers": content_layers,
-        "style_layers": style_layers,
-        "content_weight": content_weight,
-        "style_weight": style_weight,
-        "tv_weight": tv_weight,
-        "pooling": pooling,
-    }
-    descent = {
-        "optimiser": optimiser,
-        "learning_rate": learning_rate,
-        "epsilon": epsilon,
-        "coarse_to_fine": coarse_to_fine,
-        "evaluations": evaluations,
-    }
-    given = {name: plain(v) for name, v in look.items()} | descent
-    given = {name: value for name, value in given.items() if value is not None}
+    look = {name: plain(given[name]) for name in LOOK if name in given}
+    descent = {name: given[name] for name in DESCENT if name in given}
+    chosen = replace(find_recipe(recipe), **look, **descent)
     pairs = zip(chosen.betas, (beta1, beta2), strict=True)
     betas = tuple(own if new is None else new for own, new in pairs)
-    chosen = replace(chosen, betas=betas, **given)
+    chosen = replace(chosen, betas=betas)
     styles, blend, chosen = _by_layer(style, _plain_blend(blend), chosen, style_layers is not None)
     if start is None:  # what is blended with noise has to be a picture
         start = "content" if noise_blend else chosen.start
@@ -148,11 +138,11 @@ def transfer(
         "style_scale": plain(style_scale),
         "colours": colours,
         "recipe": recipe,
-        **{name: plain(getattr(chosen, name)) for name in look},
+        **{name: plain(getattr(chosen, name)) for name in LOOK},
         "start": source(start),
         "noise_blend": noise_blend,
         "seed": seed,
-        **{name: getattr(chosen, name) for name in descent},
+        **{name: getattr(chosen, name) for name in DESCENT},
         "beta1": betas[0],
         "beta2": betas[1],
     }

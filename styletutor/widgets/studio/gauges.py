@@ -14,9 +14,9 @@ from torch import Tensor
 from styletutor.descent import Step
 from styletutor.descent.starts import Noise, make_start
 from styletutor.loss.meters import distances, pulls, removed, shares_of_pull
+from styletutor.loss.parts import Part
 from styletutor.machine import is_out_of_memory
 from styletutor.pictures.images import resample
-from styletutor.runs.record import Record
 from styletutor.widgets.elements import Board, Curves
 from styletutor.widgets.live import Note, Pace
 
@@ -65,7 +65,7 @@ class Reading:
         self._times: deque[tuple[float, int]] = deque()
         self._pulling, self._reading = Pace(PULL_SHARE, 2.0), Pace(READ_SHARE, 1.0)
 
-    def look(self, step: Step, record: Record) -> Look | None:
+    def look(self, step: Step) -> Look | None:
         """What there is to show, when it is time to."""
         if self._now != tuple(step.image.shape[2:]):
             self._look_at_start(step)
@@ -79,7 +79,7 @@ class Reading:
         with self._reading.measured():
             losses = {name: float(value) for name, value in step.parts.items()}
             gone = removed(losses, _in_use(step), self.first)
-            return Look(self._figures(step, gone), gone, record.history(), step.evaluations)
+            return Look(self._figures(step, gone), gone, step.record.history(), step.evaluations)
 
     def _is_turned(self, step: Step) -> bool:
         """Have the weights changed since it was weighed, and is it time to say so?"""
@@ -96,8 +96,7 @@ class Reading:
             self.lengths = {}  # a meter is no reason to end what is being painted
 
     def _weigh(self, step: Step) -> None:
-        engine = step.engine()  # the meter may be as coarse as the descent is
-        found = pulls(step.objective, step.image, engine.network if engine else None)
+        found = pulls(step.objective, step.image, step.network)  # as coarse as the descent is
         weights = _in_use(step)
         self.style_weight, self._weighed = weights["style"], (weights, monotonic())
         self.lengths = {name: float(length) for name, length in found.items()}
@@ -110,7 +109,9 @@ class Reading:
             self._start = step.image
         start = noise if self.from_noise else resample(self._start, self._now)
         by_noise, by_start = (distances(step.objective, image) for image in (noise, start))
-        kinds = {name: by_noise if name.startswith("content") else by_start for name in by_start}
+        kinds = {
+            name: by_noise if Part.of(name).term == "content" else by_start for name in by_start
+        }
         self.first = {name: float(of[name]) for name, of in kinds.items()}
         self._rest()
 
@@ -150,11 +151,11 @@ class Gauges:
 
     def show(self, look: Look, lengths: dict[str, float]) -> None:
         """What was read at a step, and who pulled how hard, if that is known."""
-        changes = {"removed": {n.removeprefix("style "): s for n, s in look.removed.items()}}
+        changes = {"removed": {_strip(name): share for name, share in look.removed.items()}}
         if lengths:
             parts = shares_of_pull(lengths, term=False)
             terms = shares_of_pull(lengths, term=True)
-            pull = {name.removeprefix("style "): share for name, share in parts.items()}
+            pull = {_strip(name): share for name, share in parts.items()}
             changes |= {"pulls": {**pull, "style": terms.get("style", 0.0)}, "terms": terms}
         self.board.show(**changes)
         self.figures.say(look.figures)
@@ -185,6 +186,12 @@ class Gauges:
         """A line in the curves at the frame on show; none for 0."""
         for curves in (self.terms, self.layers):
             curves.show(at=evaluation)
+
+
+def _strip(name: str) -> str:
+    """The board names a style's part by its layer."""
+    part = Part.of(name)
+    return part.layer if part.layer and part.term == "style" else name
 
 
 def percent(share: float) -> str:

@@ -113,7 +113,7 @@ class TransferStudio(Panel):
         self.note.say("paused" if run.state == "paused" else counts)
 
     def on_every_step(self, run: StudioRun, step: Step) -> None:
-        look = run.reading.look(step, run.record)
+        look = run.reading.look(step)
         with self._swap:
             ours = run is self.run and not run.of_other(self.controls.recipe.value)
             if look is not None and ours:
