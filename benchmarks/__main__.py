@@ -21,6 +21,7 @@ from benchmarks.rivals import plain_loop, tutorial_loop
 from benchmarks.setting import (
     DEFAULT,
     PAIRS,
+    PRECISIONS,
     medians,
     network,
     ours,
@@ -44,7 +45,7 @@ def evaluation(vgg: VGG, turns: int) -> Iterator[dict]:
         loops = {"plain": plain_loop(objective, start)}
         if side == 256:
             loops["tutorial"] = tutorial_loop(objective, start)
-        loops |= {name: ours(objective, start, name) for name in ("exact", "fast")}
+        loops |= {name: ours(objective, start, name) for name in PRECISIONS}
         found = medians(loops, vgg.device, turns if side < 1024 else min(turns, 3), at_once)
         for name, value in found.items():
             ratio = value / found["plain"]
@@ -68,7 +69,7 @@ def optimiser(vgg: VGG, turns: int) -> Iterator[dict]:
 
         walk()
         step = min(seconds(walk, vgg.device) for _ in range(turns)) / len(steps)
-        loops = {name: ours(objective, start, name) for name in ("exact", "fast")}
+        loops = {name: ours(objective, start, name) for name in PRECISIONS}
         for name, whole in medians(loops, vgg.device, 2, 2).items():
             what = f"{name}, {side} px: s per step of the optimiser, and of the whole"
             yield {"what": what, "value": step, "ratio": step / whole}
@@ -77,7 +78,7 @@ def optimiser(vgg: VGG, turns: int) -> Iterator[dict]:
 def memory(weights: str | None, side: int = 1024) -> Iterator[dict]:
     """Peak memory of fresh processes, targets included; twelve evaluations each."""
     peaks = {}
-    for name in ("plain", "exact", "fast"):
+    for name in ("plain", *PRECISIONS):
         command = [sys.executable, "-m", "benchmarks.peak", name, str(side), weights or ""]
         out = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[name] = int(out.stdout.split()[-1]) / 2**20
@@ -93,7 +94,7 @@ def agreement(vgg: VGG, evaluations: int = 100, side: int = 256) -> Iterator[dic
         for _ in range(evaluations):
             image = next(loop)
         plain = race.loss_of(objective, image.clamp(0, 1))
-        for name in ("exact", "fast"):
+        for name in PRECISIONS:
             *_, step = ours(objective, start, name, evaluations)
             loss = race.loss_of(objective, step.best)
             what = f"{name}, {' × '.join(pair)}: loss after {evaluations} evaluations"

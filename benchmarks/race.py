@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.rivals import plain_loop
-from benchmarks.setting import PAIRS, ours, problem, wait_for
+from benchmarks.setting import PAIRS, PRECISIONS, ours, problem, wait_for
 from styletutor.loss.objective import Objective
 from styletutor.network.vgg import VGG
 from styletutor.pictures.images import resample
@@ -39,11 +39,11 @@ def run(vgg: VGG, evaluations: int, folder: Path, side: int = 256) -> Iterator[d
         size = start.shape[2:]
         plain = islice(plain_loop(objective, start), evaluations)
         curves = {"plain loop": _curve(plain, objective, size)}
-        for precision in ("exact", "fast"):
+        for precision in PRECISIONS:
             steps = ours(objective, start, precision, evaluations, start_name == "noise")
             curves[precision] = _curve((step.best for step in steps), objective, size)
         end, goal = curves["plain loop"][-1]
-        for name in ("exact", "fast"):
+        for name in PRECISIONS:
             there = next((s for s, loss in curves[name] if loss <= goal), None)
             what = f"{name}, {' × '.join(pair)} from {start_name}: s to the plain loop's loss"
             ratio = None if there is None else there / end

@@ -15,7 +15,7 @@ from styletutor.cookbook.published import STYLE_LAYERS
 from styletutor.descent import Step, descend
 from styletutor.descent.starts import make_start
 from styletutor.loss.objective import Objective
-from styletutor.machine import default_device
+from styletutor.machine import default_device, multiplies_bfloat16
 from styletutor.network.layers import FULL_WIDTH
 from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import automatic
@@ -27,6 +27,8 @@ PAIRS = (
     ("chelsea", "impasto-field"),
 )
 FOREVER = 10**6
+# "fast" without bfloat16 instructions would be measured for hours.
+PRECISIONS = ("exact", "fast") if multiplies_bfloat16(default_device()) else ("exact",)
 DEFAULT = st.recipes["default"]  # as a transfer without a word more
 
 
