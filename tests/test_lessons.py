@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 import styletutor as st
 from styletutor import lessons
-from styletutor.lessons.quiz import load_quizzes
+from styletutor.lessons.quizzes import load_quizzes
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

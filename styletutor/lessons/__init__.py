@@ -13,13 +13,12 @@ from styletutor.lessons.content_reconstruction import (
 )
 from styletutor.lessons.exercise import Exercise, Verdict
 from styletutor.lessons.going_further import check_covariance, check_guided_gram, check_keep_colour
-from styletutor.lessons.gram import check_gram, check_shuffle
 from styletutor.lessons.inside_vgg import (
     check_one_feature,
     check_receptive_field,
     check_strongest_channels,
 )
-from styletutor.lessons.quiz import Quiz, quiz
+from styletutor.lessons.quizzes import Quiz, quiz
 from styletutor.lessons.recipes_and_bugs import (
     check_batch_gram,
     check_batch_loss,
@@ -31,7 +30,12 @@ from styletutor.lessons.recipes_and_bugs import (
     check_two_layers,
 )
 from styletutor.lessons.start_here import check_mirror
-from styletutor.lessons.style_reconstruction import check_style_gradient, check_style_loss
+from styletutor.lessons.style_reconstruction import (
+    check_gram,
+    check_shuffle,
+    check_style_gradient,
+    check_style_loss,
+)
 from styletutor.lessons.style_transfer import check_blend, check_closure, check_total_loss
 
 __all__ = [

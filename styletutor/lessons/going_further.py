@@ -10,7 +10,7 @@ from torch import Tensor
 
 from styletutor.lessons.content_reconstruction import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.gram import by_pairs, rows
+from styletutor.lessons.style_reconstruction import by_pairs, rows
 
 LUMA = (0.2126, 0.7152, 0.0722)  # of R, G and B, ITU-R BT.709
 OLDER_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 
 from styletutor.lessons.content_reconstruction import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.gram import check_gram, gram
+from styletutor.lessons.style_reconstruction import check_gram, gram
 from styletutor.lessons.style_transfer import check_closure, closure
 
 RGB_MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)

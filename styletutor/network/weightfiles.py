@@ -102,19 +102,10 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
         raise ValueError(f"cannot use the weight file {path}: {error}") from None
     widths = tuple(len(pair[1]) for name, pair in parameters.items() if name.endswith("_1"))
     dtype, last = str(weight.dtype).removeprefix("torch."), network.layer_names[-1]
-    return network, WeightsInfo(
-        path=path,
-        size=path.stat().st_size,
-        sha256=sha256,
-        format=contents.format,
-        last_layer=last,
-        widths=widths,
-        dtype=dtype,
-        convention=convention,
-        reason=reason,
-        known=known,
-        trained_on=trained_on,
-    )
+    file = {"path": path, "size": path.stat().st_size, "sha256": sha256}
+    inside = {"format": contents.format, "last_layer": last, "widths": widths, "dtype": dtype}
+    read = {"convention": convention, "reason": reason, "known": known, "trained_on": trained_on}
+    return network, WeightsInfo(**file, **inside, **read)
 
 
 def write_weights(network: VGG, path: str | Path, last: str | None = None) -> int:
