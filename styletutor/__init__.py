@@ -14,14 +14,9 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 from styletutor.cookbook.published import recipes
 from styletutor.cookbook.recipe import Recipe
 from styletutor.cookbook.rosetta import rosetta
-from styletutor.loss.losses import (
-    content_loss,
-    gram_matrix,
-    relative_error,
-    style_loss,
-    total_variation,
-)
+from styletutor.loss.losses import content_loss, relative_error, style_loss, total_variation
 from styletutor.loss.objective import Objective
+from styletutor.loss.statistics import gram_matrix
 from styletutor.network.layers import Layer, layer_table
 from styletutor.network.vgg import VGG
 from styletutor.network.weights import load_vgg

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from styletutor.network.vgg import VGG
-from styletutor.pictures.files import write_file
 from styletutor.pictures.images import check_writable, to_uint8
+from styletutor.pictures.writing import write_file
 from styletutor.runs.result import Result
 
 LINE_STYLES = ("-", "--", ":", "-.")

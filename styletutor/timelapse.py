@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from styletutor.descent import Step
-from styletutor.pictures.files import try_writing, write_file
 from styletutor.pictures.images import to_uint8
+from styletutor.pictures.writing import try_writing, write_file
 
 FORMATS = (".gif", ".webp", ".mp4")
 RATE = 12  # frames per second
@@ -41,7 +41,7 @@ class Timelapse:
         """Write the film, whole or not at all; coarse frames are enlarged to the last one's size.
 
         Raises ValueError for an unknown suffix or if there is no frame, ModuleNotFoundError for MP4
-        without imageio-ffmpeg, and otherwise as `files.try_writing`.
+        without imageio-ffmpeg, and otherwise as `writing.try_writing`.
         """
         check_film(path)
         if not self.frames:

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from styletutor.pictures import images
-from styletutor.pictures.files import try_writing, write_file
 from styletutor.pictures.images import (
     check_writable,
     pixels_sha256,
@@ -23,6 +22,7 @@ from styletutor.pictures.images import (
     save_image,
     to_uint8,
 )
+from styletutor.pictures.writing import try_writing, write_file
 
 # Six pixels that are all different, so that every turn and flip shows.
 CORNERS = np.array(

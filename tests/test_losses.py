@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from styletutor.loss.losses import (
-    content_loss,
-    gram_matrix,
-    relative_error,
-    style_loss,
-    total_variation,
-)
+from styletutor.loss.losses import content_loss, relative_error, style_loss, total_variation
+from styletutor.loss.statistics import gram_matrix
 
 SHAPE = (2, 3, 4, 5)
 

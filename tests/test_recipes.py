@@ -18,7 +18,8 @@ from styletutor.cli import main
 from styletutor.cookbook.published import find_recipe, recipes
 from styletutor.cookbook.recipe import STYLE_LAYERS
 from styletutor.cookbook.rosetta import as_lines, rosetta
-from styletutor.loss.losses import content_loss, gram_matrix, style_loss
+from styletutor.loss.losses import content_loss, style_loss
+from styletutor.loss.statistics import gram_matrix
 from styletutor.loss.units import Units
 from styletutor.network.fingerprint import PRINTS
 from styletutor.network.vgg import VGG

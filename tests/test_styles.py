@@ -9,12 +9,12 @@ from conftest import make_tiny_vgg, random_pictures
 from torch.autograd import gradcheck
 
 import styletutor as st
-from styletutor.loss.losses import gram_matrix
 from styletutor.loss.objective import Objective
 from styletutor.loss.statistics import (
     EPSILON,
     STATISTICS,
     blend_moments,
+    gram_matrix,
     moments,
     square_roots,
     trace_of_root,

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from styletutor.machine import default_device
 from styletutor.network.weights import POCKET_WIDTHS
-from styletutor.pictures.files import write_file
+from styletutor.pictures.writing import write_file
 from training.crops import collect, photographs, sample
 from training.student import SPREAD, Student, balance, fold, settle, worst_case
 

@@ -20,8 +20,8 @@ from styletutor.network.weights import (
     describe_vgg19,
     fetch_vgg19,
 )
-from styletutor.pictures.files import check_apart
 from styletutor.pictures.images import check_writable
+from styletutor.pictures.writing import check_apart
 
 
 def layers(arguments: argparse.Namespace) -> None:

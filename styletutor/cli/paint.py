@@ -16,8 +16,8 @@ from styletutor.cli.progress import Watch, numbered, progress_files
 from styletutor.cli.replay import Replay, as_options, check_network, read_report, read_saved
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
-from styletutor.pictures.files import check_apart, try_writing, write_file
 from styletutor.pictures.images import check_writable
+from styletutor.pictures.writing import check_apart, try_writing, write_file
 from styletutor.runs.result import Result
 from styletutor.timelapse import check_film
 

@@ -12,8 +12,8 @@ import numpy as np
 from styletutor.cli.replay import Replay
 from styletutor.descent import Step, Stop
 from styletutor.pictures.colours import keep_colours
-from styletutor.pictures.files import write_file
 from styletutor.pictures.images import save_image, to_uint8
+from styletutor.pictures.writing import write_file
 from styletutor.runs.result import Result
 from styletutor.timelapse import Timelapse, spread
 

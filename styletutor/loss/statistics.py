@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from styletutor.loss.losses import gram_matrix
-
 EPSILON = 1e-4  # added to the variances before a square root
 ITERATIONS = 12
+NORMALISATIONS = ("chw", "hw", "none")
+SLAB, MANY_SLABS = 1024, 16
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,76 @@ class Statistic:
     blend: Callable[[Sequence[Tensor], Sequence[float]], Tensor]
     aim: Callable[[Tensor], Tensor]
     distance: Callable[[Tensor, Tensor], Tensor]
+
+
+def gram_matrix(features: Tensor, normalise: str = "chw", weights: Tensor | None = None) -> Tensor:
+    """Gram matrix of each picture: which features occur together, wherever they are (Eq. 3).
+
+    `features` is (B, C, H, W); the result (B, C, C) is G_ij = Σ_k F_ik F_jk, summed over the
+    positions k and divided by C·H·W (`normalise="chw"`), by H·W ("hw", the mean over positions)
+    or by nothing ("none", the paper's Eq. 3). Symmetric and positive semi-definite; the pictures
+    of a batch are never mixed. For bfloat16 features it is float32.
+
+    With `weights` w ≥ 0, (1 or B, 1, H, W), position k counts w_k times, in the sum and in H·W:
+    the guided Gram matrix of Gatys et al., "Controlling Perceptual Factors in Neural Style
+    Transfer" (CVPR 2017), Eq. 3, whose guidance channel is √w. Raises ValueError for another shape
+    or normalisation.
+    """
+    if features.ndim != 4:
+        raise ValueError(f"expected features of shape (B, C, H, W), got {tuple(features.shape)}")
+    if normalise not in NORMALISATIONS:
+        raise ValueError(f"normalise={normalise!r} is unknown; choose one of {NORMALISATIONS}")
+    channels, positions = features.shape[1], features.shape[2] * features.shape[3]
+    if weights is not None:
+        features = features * weights.sqrt().to(features.dtype)
+        positions = weights.flatten(1).sum(1).view(-1, 1, 1)
+    divisor = {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
+    return _Gram.apply(features) / divisor
+
+
+class _Gram(torch.autograd.Function):
+    """F Fᵀ with its derivative written by hand: ∂/∂F of ⟨D, F Fᵀ⟩ is (D + Dᵀ) F.
+
+    Autograd would form D F and Dᵀ F in two products, and copy channels-last features for them.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows = _positions_by_channels(features)
+        if features.dtype != torch.bfloat16:
+            return rows.mT @ rows
+        if features.is_cuda:
+            return torch.bmm(rows.mT, rows, out_dtype=torch.float32)
+        return _sum_of_slabs(rows)
+
+    @staticmethod
+    def backward(ctx, d: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        gradient = _positions_by_channels(features) @ (d + d.mT).to(features.dtype)
+        return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _positions_by_channels(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H·W, C): for channels-last features a view, no copy."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _sum_of_slabs(rows: Tensor) -> Tensor:
+    """Fᵀ F in float32 of bfloat16 features (B, positions, C) on a CPU.
+
+    There a product of bfloat16 matrices is rounded to bfloat16. Slab by slab, most of the rounding
+    cancels in the float32 sum (about 3e-4 is left with trained features); where slabs would be few,
+    the features are widened first.
+    """
+    if rows.shape[1] < SLAB * MANY_SLABS:
+        rows = rows.float()
+        return rows.mT @ rows
+    whole = rows.shape[1] // SLAB * SLAB
+    slabs = rows[:, :whole].unflatten(1, (-1, SLAB)).flatten(0, 1)
+    gram = (slabs.mT @ slabs).unflatten(0, (len(rows), -1)).sum(1, dtype=torch.float32)
+    rest = rows[:, whole:].float()
+    return gram + rest.mT @ rest
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from styletutor.loss.losses import HALF, QUARTER, VARIATIONS
 
-STATISTICS = ("gram", "covariance", "wasserstein")  # what `styles` can measure
+STATISTICS = ("gram", "covariance", "wasserstein")  # what `statistics` can measure
 SHARE = "share"  # of the target's own sum of squares: no unit, so it serves every layer and size
 
 
@@ -51,7 +51,7 @@ class Units:
     """How an objective counts.
 
     `content` and `style` name a row of CONTENT_UNITS and STYLE_UNITS, or are "share". `statistic`
-    is what is compared of a style (see `styles`), `variation` a kind of
+    is what is compared of a style (see `statistics`), `variation` a kind of
     `losses.total_variation`, of pixels times `pixel_scale` (one number, or one for each of R, G and
     B). With `average` the weights of a term's layers are scaled to sum to 1, else they are taken as
     they are. Several styles aim at one blend of their statistics, or, with `blend_losses`, at a

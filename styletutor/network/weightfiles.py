@@ -21,7 +21,7 @@ from styletutor.network.fingerprint import PRINTS, publisher
 from styletutor.network.formats import Contents, read_contents
 from styletutor.network.layers import CONV_NAMES, check_layer
 from styletutor.network.vgg import CAFFE_MEAN, IMAGENET_MEAN, IMAGENET_STD, VGG
-from styletutor.pictures.files import write_file
+from styletutor.pictures.writing import write_file
 
 # Name → channels in the order R, G, B; what turns a picture in [0, 1] into that scale; RGB mean.
 CONVENTIONS = {
@@ -113,7 +113,7 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
 
     Weights are rounded to half precision, by at most 1 part in 2048 or 3e-8. Returns the file's
     size in bytes. Raises ValueError for an unknown layer or weights beyond that precision's range,
-    and otherwise as `files.try_writing`.
+    and otherwise as `writing.try_writing`.
     """
     end = (
         len(network.layer_names)

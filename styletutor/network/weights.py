@@ -22,7 +22,7 @@ from styletutor.network.weightfiles import (
     sha256_of,
     write_weights,
 )
-from styletutor.pictures.files import check_apart, try_writing
+from styletutor.pictures.writing import check_apart, try_writing
 
 VGG19_TORCHVISION = "vgg19-torchvision"
 WEIGHT_NAMES = ("auto", "pocket", "random", "vgg19", VGG19_TORCHVISION)

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from styletutor.pictures.files import PathLike, try_writing, write_file
+from styletutor.pictures.writing import PathLike, try_writing, write_file
 
 MAX_PIXELS = 8192 * 8192  # 64 binary megapixels, so that a 64 MP phone's 9248 x 6936 fits
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
@@ -117,7 +117,7 @@ def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
 def check_writable(path: PathLike) -> None:
     """Before long work, find out whether a picture can be saved at `path`.
 
-    Raises ValueError for an unknown suffix, and otherwise as `files.try_writing`.
+    Raises ValueError for an unknown suffix, and otherwise as `writing.try_writing`.
     """
     _kind(path)
     try_writing(path)

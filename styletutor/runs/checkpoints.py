@@ -19,7 +19,7 @@ from torch import Tensor
 
 from styletutor.descent import Step
 from styletutor.descent.record import Record
-from styletutor.pictures.files import try_writing, write_file
+from styletutor.pictures.writing import try_writing, write_file
 
 KEY = "styletutor checkpoint"
 SECONDS_BETWEEN = 10.0

@@ -8,7 +8,8 @@ from matplotlib import colormaps
 from PIL import ImageColor
 from torch import Tensor
 
-from styletutor.loss.losses import gram_matrix, relative_error
+from styletutor.loss.losses import relative_error
+from styletutor.loss.statistics import gram_matrix
 from styletutor.network.vgg import VGG
 from styletutor.pictures.images import to_jpeg, to_png
 from styletutor.plots import strongest_channels

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from styletutor.pictures.files import write_file
 from styletutor.pictures.images import to_png
+from styletutor.pictures.writing import write_file
 from styletutor.runs.inputs import source
 from styletutor.runs.result import Result
 
