@@ -382,3 +382,36 @@ def test_bad_settings(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         budget = {name: settings.pop(name) for name in ("evaluations",) if name in settings}
         next(descend(make_objective(), start(), **budget, method=Method(**settings)))
+
+
+def test_a_step_carries_the_record_of_its_descent() -> None:
+    """Also one that goes on: it begins with what it is given, and counts on."""
+    steps = descend(make_objective(), start(), 9)
+    *_, fifth = islice(steps, 5)
+    state, before = fifth.state(), fifth.record.copy()
+    assert before.history()[-1]["total"] == pytest.approx(fifth.losses["total"])
+    *_, whole = descend(make_objective(), start(), 9)
+    *_, last = descend(make_objective(), start(), 9, state=state, record=before.copy())
+    assert last.record.history() == whole.record.history()
+    assert [row["evaluation"] for row in last.record.history()] == list(range(1, 10))
+    assert len(before.history()) == 5, "a copy goes its own way"
+
+
+def test_a_record_may_be_read_while_it_is_written() -> None:
+    """No row is lost and none comes twice, whoever reads."""
+    over = threading.Event()
+    steps = descend(make_objective(), start(), 300)
+    record = next(steps).record
+
+    def read() -> None:
+        while not over.is_set():
+            record.history()
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    *_, _ = steps
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert [row["evaluation"] for row in record.history()] == list(range(1, 301))

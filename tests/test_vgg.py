@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import vgg19
 
 from styletutor.network.layers import CONV_NAMES, LAYER_NAMES, check_layer, layer_table
-from styletutor.network.vgg import IMAGENET_MEAN, VGG
+from styletutor.network.vgg import IMAGENET_MEAN, VGG, in_one
 from styletutor.network.weights import load_vgg
 
 TINY = (2, 3, 4, 3, 2)
@@ -332,3 +332,15 @@ def test_adapted_has_the_gradient_of_plain_pytorch(pooling: str, edge: str, roun
         vgg(x.detach(), "relu1_1")["relu1_1"],
         make_tiny_vgg().double()(x.detach(), "relu1_1")["relu1_1"],
     )
+
+
+def test_what_nobody_asks_for_is_computed_in_one() -> None:
+    chain = layer_table()[:5]  # conv1_1 … pool1
+
+    def groups(*wanted: str) -> list[str]:
+        return [" ".join(row.name for row in group) for group in in_one(chain, wanted)]
+
+    assert groups() == ["conv1_1 relu1_1", "conv1_2 relu1_2 pool1"]
+    assert groups("relu1_2") == ["conv1_1 relu1_1", "conv1_2 relu1_2", "pool1"]
+    assert groups("conv1_2") == ["conv1_1 relu1_1", "conv1_2", "relu1_2", "pool1"]
+    assert groups("relu1_1", "pool1") == ["conv1_1 relu1_1", "conv1_2 relu1_2 pool1"]
