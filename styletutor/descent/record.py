@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ class Record:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._unread: list[Unread] = []
+        self._unread: deque[Unread] = deque()  # may be added to while it is read
         self._lock = threading.Lock()
 
     def add(self, evaluation: int, image: Tensor, parts: dict[str, Tensor], of: Objective) -> None:
@@ -48,7 +49,7 @@ class Record:
     def history(self) -> list[dict[str, Any]]:
         """All rows, those that are still on the device read back in one transfer."""
         with self._lock:
-            unread, self._unread = self._unread, []
+            unread = [self._unread.popleft() for _ in range(len(self._unread))]
             self.rows += read_back(unread)
         return self.rows
 
