@@ -111,10 +111,8 @@ def figure_one(
     style ones from the same. Each picture goes only as deep into the network as it needs. The
     arguments, the result and the errors are otherwise those of `reconstruct_content`.
     """
-    method, way = (
-        Method(precision=precision, coarse_to_fine=None),
-        Way(on_step=on_step, progress=progress),
-    )
+    method = Method(precision=precision, coarse_to_fine=None)
+    way = Way(on_step=on_step, progress=progress)
     vgg = ready(vgg, evaluations, seed)
     target, art = to_picture(photo, vgg, size), to_picture(style, vgg, size)
     each, none = torch.eye(len(BLOCKS)), torch.zeros(len(BLOCKS), len(BLOCKS))
@@ -155,10 +153,8 @@ def reconstruct_each(
         raise ValueError(f"unknown kind {kind!r}; choose {' or '.join(KINDS)}")
     if isinstance(layers, str) or len(set(layers)) < len(layers) or not layers:
         raise ValueError(f"layers={layers!r}; give a list of different layers, one per picture")
-    method, way = (
-        Method(precision=precision, coarse_to_fine=None),
-        Way(on_step=on_step, progress=progress),
-    )
+    method = Method(precision=precision, coarse_to_fine=None)
+    way = Way(on_step=on_step, progress=progress)
     vgg = ready(vgg, evaluations, seed)
     target = to_picture(picture, vgg, size)
     square = torch.ones(len(layers), len(layers)).tril() if nested else torch.eye(len(layers))
