@@ -15,7 +15,7 @@ import styletutor as st
 from styletutor import widgets
 vgg = st.load_vgg("vgg19")
 """
-PANEL = "panel = widgets.TransferStudio(vgg=vgg, size=512, evaluations=150)\npanel"
+PANEL = "panel = widgets.TransferStudio(vgg=vgg, size=512, evaluations=100)\npanel"
 RUN = """
 import time
 board = panel.controls.board
