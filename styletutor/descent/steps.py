@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from styletutor.descent.engine import Engine, Point
+from styletutor.descent.history import Record
 from styletutor.descent.method import EVALUATIONS, Method, check_evaluations
-from styletutor.descent.record import Record
 from styletutor.descent.stages import plan_stages
 from styletutor.loss.objective import Objective, sum_terms
 from styletutor.machine import give_back

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from styletutor.descent import Step, Stop
-from styletutor.descent.record import Record
+from styletutor.descent.history import Record
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from styletutor.descent import Step
-from styletutor.descent.record import Record
+from styletutor.descent.history import Record
 from styletutor.pictures.writing import try_writing, write_file
 
 KEY = "styletutor checkpoint"

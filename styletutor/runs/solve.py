@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from styletutor.descent import Step, Stop, descend
+from styletutor.descent.history import read_back
 from styletutor.descent.method import Method
-from styletutor.descent.record import read_back
 from styletutor.loss.objective import Objective
 from styletutor.machine import is_out_of_memory
 from styletutor.pictures.images import pixels_sha256, resample
