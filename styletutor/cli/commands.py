@@ -13,13 +13,8 @@ import styletutor as st
 from styletutor.cookbook.published import find_recipe
 from styletutor.cookbook.rosetta import as_lines, rosetta
 from styletutor.network.vgg import VGG
-from styletutor.network.weights import (
-    automatic,
-    check_weights,
-    convert_weights,
-    describe_vgg19,
-    fetch_vgg19,
-)
+from styletutor.network.vgg19 import automatic, fetch_vgg19
+from styletutor.network.weights import check_weights, convert_weights, describe_vgg19
 from styletutor.pictures.images import check_writable
 from styletutor.pictures.writing import check_apart
 
