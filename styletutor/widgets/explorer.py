@@ -20,7 +20,7 @@ from styletutor.runs.background import Run
 from styletutor.runs.reconstruct import reconstruct_content
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import Gallery, LayerMap, PictureView, Slider, tile, within
-from styletutor.widgets.live import WRAP, Note, Panel
+from styletutor.widgets.live import Note, Panel, columns
 
 CHANNELS = 24  # on the sheet
 PATCHES = 6
@@ -45,9 +45,8 @@ class LayerExplorer(Panel):
         self.sheet = Gallery(side=SIDE, pixelated=True, label="channels, the strongest first")
         self.large = PictureView(width=340, tool="point")
         self.opacity = Slider(value=0.7, max=1, step=0.05, label="map over picture", readout=False)
-        self.patches = Gallery(
-            side=64, most=0, label="patches of the picture that excite the channel most"
-        )
+        words = "patches of the picture that excite the channel most"
+        self.patches = Gallery(side=64, most=0, label=words)
         self.about, self.place = Note(), Note()
         self.survives = PictureView(width=340)
         super().__init__()
@@ -61,22 +60,13 @@ class LayerExplorer(Panel):
         self._look(channel)
 
     def _lay_out(self) -> None:
-        left = widgets.VBox(
-            [Note("channels, the strongest first; each scaled by itself"), self.sheet]
-        )
+        channels = Note("channels, the strongest first; each scaled by itself")
+        left = widgets.VBox([channels, self.sheet])
         middle = widgets.VBox([self.about, self.large, self.opacity, self.place])
-        right = widgets.VBox(
-            [
-                Note("patches that excite this channel most, and boxed in the picture"),
-                self.patches,
-                self.buttons,
-                self.note,
-                self.survives,
-            ]
-        )
-        for box, room in ((left, "1 1 240px"), (middle, "1 1 340px"), (right, "1 1 340px")):
-            box.layout.flex, box.layout.min_width = room, "0"
-        self.children = [self.map, widgets.Box([left, middle, right], layout=WRAP)]
+        patches = Note("patches that excite this channel most, and boxed in the picture")
+        right = widgets.VBox([patches, self.patches, self.buttons, self.note, self.survives])
+        rooms = (left, "1 1 240px"), (middle, "1 1 340px"), (right, "1 1 340px")
+        self.children = [self.map, columns(*rooms)]
 
     @property
     def layer(self) -> str:
@@ -108,13 +98,13 @@ class LayerExplorer(Panel):
     def _look(self, channel: int | None = None) -> None:
         """The features of the layer that was chosen, of which only one is ever held."""
         try:
-            layer = self.vgg.layer(next(iter(self.map.selected), self._layer)).name
+            row = self.vgg.layer(next(iter(self.map.selected), self._layer))
             with torch.no_grad():
-                features = self.vgg(self.photo.to(self.vgg.device), layer)[layer]
+                features = self.vgg(self.photo.to(self.vgg.device), row.name)[row.name]
         except ValueError as error:
             self.about.say(str(error), error=True)
             return
-        self._layer = layer
+        self._layer = row.name
         self._maps = features[0].cpu()
         self._order = strongest_channels(features, CHANNELS)
         if channel is not None and channel < len(self._maps) and channel not in self._order:
@@ -124,7 +114,6 @@ class LayerExplorer(Panel):
             tile(small(self._maps[n]), f"{n}", f"channel {n}", sharp=True) for n in self._order
         ]
         self.sheet.show(items=items, selected=[at])
-        row = self.vgg.layer(self.layer)
         height, width = self._maps.shape[1:]
         self.large.show(nudge=[1 / width, 1 / height])
         self.about.say(
@@ -154,23 +143,17 @@ class LayerExplorer(Panel):
             words = f"row {row}, column {column}: {value:.3g}; the thick box is what it sees"
         self.place.say(words)
         self.large.show(value=to_jpeg(mixed), alt=alt, boxes=boxes)
-        crops = [self._crop(*place) for place in places]
-        self.patches.show(
-            items=[
-                tile(crop, f"{float(activation[place]):.3g}", f"patch at row {place[0]}")
-                for crop, place in zip(crops, places, strict=True)
-            ]
-        )
+        patches = [
+            tile(self._crop(*place), f"{float(activation[place]):.3g}", f"patch at row {place[0]}")
+            for place in places
+        ]
+        self.patches.show(items=patches)
 
     def _box(self, row: int, column: int) -> dict[str, float]:
         height, width = self.photo.shape[2:]
         left, top, side = seen_by(self.vgg.layer(self.layer), row, column)
-        return {
-            "x": left / width,
-            "y": top / height,
-            "width": side / width,
-            "height": side / height,
-        }
+        sides = {"width": side / width, "height": side / height}
+        return {"x": left / width, "y": top / height, **sides}
 
     def _crop(self, row: int, column: int) -> Tensor:
         """What the position sees; grey beyond the picture."""

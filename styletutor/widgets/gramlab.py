@@ -15,7 +15,7 @@ from styletutor.pictures.images import to_jpeg, to_png
 from styletutor.plots import strongest_channels
 from styletutor.widgets.elements import Gallery, Guard, PictureView, Slider, tile, within
 from styletutor.widgets.explorer import small, viridis
-from styletutor.widgets.live import WRAP, Note, button
+from styletutor.widgets.live import WRAP, Note, button, columns
 
 MOVED = 4  # entries that are named
 FEATURES = 4  # feature maps that are shown
@@ -37,9 +37,8 @@ class GramLab(widgets.VBox):
         self.vgg, self.photo, self.painted = vgg, photo.cpu(), photo.cpu().clone()
         relus = [row.name for row in vgg.layers if row.kind == "relu"]
         self.layer = widgets.Dropdown(options=relus, value=layer, description="layer")
-        self.view = PictureView(
-            width=320, tool="paint", caption="drag, or arrow keys and Space, to paint"
-        )
+        hint = "drag, or arrow keys and Space, to paint"
+        self.view = PictureView(width=320, tool="paint", caption=hint)
         self.colour = widgets.Dropdown(options=COLOURS, description="brush")
         self.brush = Slider(value=0.08, min=0.02, max=0.3, step=0.01, label="width", readout=False)
         self.clean_button = button("Clean picture", "eraser", self.clean)
@@ -52,17 +51,10 @@ class GramLab(widgets.VBox):
         self._shuffled = 0
         left = widgets.VBox([self.layer, self.view, self.colour, self.brush, self.clean_button])
         middle = widgets.VBox([self.gram, self.entry])
-        right = widgets.VBox(
-            [
-                widgets.Box([self.shuffle_button, self.order_button], layout=WRAP),
-                self.maps,
-                self.figures,
-                self.change,
-            ]
-        )
-        for box in (left, middle, right):
-            box.layout.flex, box.layout.min_width = "1 1 300px", "0"
-        super().__init__([widgets.Box([left, middle, right], layout=WRAP), Guard()])
+        buttons = widgets.Box([self.shuffle_button, self.order_button], layout=WRAP)
+        right = widgets.VBox([buttons, self.maps, self.figures, self.change])
+        rooms = [(column, "1 1 300px") for column in (left, middle, right)]
+        super().__init__([columns(*rooms), Guard()])
         self.add_class("st-panel")
         self.layer.observe(lambda _: self._measure(), "value")
         self.view.observe(lambda change: self.paint(change["new"]), "stroke")
@@ -138,27 +130,22 @@ class GramLab(widgets.VBox):
             f"matrix (style loss): {100 * style if style > NOISE else 0:.3g} %"
         )
         self.view.show(value=to_jpeg(self.painted), alt="the picture, as painted")
-        self.gram.show(
-            value=to_png(viridis(other.sqrt())), alt=f"Gram matrix of {name} as a heat map",
-            caption=f"Gram matrix of {name}, {len(gram)}×{len(gram)} channels; square roots, "
-            "yellow is high. Click an entry.",
-            nudge=[1 / len(gram)] * 2,
-        )  # fmt: skip
-        self.change.show(
-            value=to_png(diverging(other - gram, float(gram.max()))),
-            alt="change of each entry: white none, red more, blue less",
-            caption="change of each entry: white none, red more, blue less",
-            nudge=[1 / len(gram)] * 2,
+        nudge, alt = [1 / len(gram)] * 2, f"Gram matrix of {name} as a heat map"
+        words = (
+            f"Gram matrix of {name}, {len(gram)}×{len(gram)} channels; square roots, "
+            "yellow is high. Click an entry."
         )
+        self.gram.show(value=to_png(viridis(other.sqrt())), alt=alt, caption=words, nudge=nudge)
+        changes = to_png(diverging(other - gram, float(gram.max())))
+        words = "change of each entry: white none, red more, blue less"
+        self.change.show(value=changes, alt=words, caption=words, nudge=nudge)
         strongest = strongest_channels(before, FEATURES)
-        rows = (("", before), (", now", after))
-        self.maps.show(
-            items=[
-                tile(small(features[0, n]), f"channel {n}{when}", sharp=True)
-                for when, features in rows
-                for n in strongest
-            ]
-        )
+        maps = [
+            tile(small(features[0, n]), f"channel {n}{when}", sharp=True)
+            for when, features in (("", before), (", now", after))
+            for n in strongest
+        ]
+        self.maps.show(items=maps)
 
     def _show_entry(self, change: dict | None = None) -> None:
         gram, other = self._grams

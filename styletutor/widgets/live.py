@@ -217,6 +217,13 @@ def button(
     return made
 
 
+def columns(*rooms: tuple[widgets.Widget, str]) -> widgets.Box:
+    """Widgets side by side, or below each other where it is narrow; each with its CSS `flex`."""
+    for column, room in rooms:
+        column.layout.flex, column.layout.min_width = room, "0"
+    return widgets.Box([column for column, _ in rooms], layout=WRAP)
+
+
 def _inside(box: widgets.Box) -> Iterator[widgets.Widget]:
     for child in box.children:
         if isinstance(child, widgets.Box):

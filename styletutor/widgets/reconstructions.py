@@ -15,7 +15,7 @@ from styletutor.runs.inputs import Picture
 from styletutor.runs.reconstruct import KINDS, reconstruct_each
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import Gallery, LayerMap, Slider, tile
-from styletutor.widgets.live import WRAP, Note, Panel
+from styletutor.widgets.live import WRAP, Note, Panel, columns
 
 MOST = 6  # pictures in a batch
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -54,10 +54,9 @@ class ReconstructionLab(Panel):
     ) -> None:
         self.vgg, self.settings = vgg, settings
         self.pictures = {"content": photo, "style": photo if style is None else style}
-        self.map = LayerMap(
-            vgg.layers, [vgg.layer(name).name for name in layers], most=MOST,
-            label=f"layers to rebuild from, up to {MOST}",
-        )  # fmt: skip
+        names = [vgg.layer(name).name for name in layers]
+        words = f"layers to rebuild from, up to {MOST}"
+        self.map = LayerMap(vgg.layers, names, most=MOST, label=words)
         self.kind = widgets.Dropdown(options=list(KINDS), value=kind, description="rebuild the")
         self.nested = widgets.Checkbox(
             value=nested, description="each with the layers before it", indent=False
@@ -74,9 +73,7 @@ class ReconstructionLab(Panel):
         about = Note(f"up to {MOST} layers; weights: {vgg.name}, trained on {vgg.trained_on}")
         left = widgets.VBox([about, self.map, widgets.Box(rows, layout=WRAP)])
         right = widgets.VBox([self.buttons, self.note, self.gallery])
-        for box in (left, right):
-            box.layout.flex, box.layout.min_width = "1 1 480px", "0"
-        self.children = [widgets.Box([left, right], layout=WRAP)]
+        self.children = [columns((left, "1 1 480px"), (right, "1 1 480px"))]
         self.note.say("choose layers, then press Start")
 
     def make_run(self) -> LabRun:
@@ -87,10 +84,8 @@ class ReconstructionLab(Panel):
         nested = self.nested.value and kind == "style"
         names = [order[0], *(f"{order[0]} … {n}" for n in order[1:])] if nested else order
         settings = {"evaluations": int(self.evaluations.number), "seed": self.seed.value}
-        return LabRun(
-            names, self.pictures[kind], order, kind=kind, nested=nested, vgg=self.vgg, **settings,
-            **self.settings,
-        )  # fmt: skip
+        settings |= {"kind": kind, "nested": nested, "vgg": self.vgg, **self.settings}
+        return LabRun(names, self.pictures[kind], order, **settings)
 
     def on_step(self, run: LabRun, step: Step) -> None:
         self._show(run, step, step.best)

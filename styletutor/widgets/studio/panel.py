@@ -19,7 +19,7 @@ from styletutor.runs.checkpoints import Frame
 from styletutor.runs.inputs import Picture
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import PictureView
-from styletutor.widgets.live import WRAP, Panel, button
+from styletutor.widgets.live import WRAP, Panel, button, columns
 from styletutor.widgets.studio.controls import Controls
 from styletutor.widgets.studio.desk import BALANCE, fader
 from styletutor.widgets.studio.film import FrameSlider
@@ -85,10 +85,8 @@ class TransferStudio(Panel):
         curves = widgets.Tab([self.gauges.terms, self.gauges.layers])
         curves.titles = ("Loss by term", "Loss by layer")
         desk = widgets.VBox([self.gauges.figures, self.controls.board, curves])
-        columns = [(self.controls, "1 1 220px"), (stage, "2 1 392px"), (desk, "1 1 450px")]
-        for box, room in columns:
-            box.layout.flex, box.layout.min_width = room, "0"
-        self.children = [widgets.Box([box for box, _ in columns], layout=WRAP)]
+        rooms = (self.controls, "1 1 220px"), (stage, "2 1 392px"), (desk, "1 1 450px")
+        self.children = [columns(*rooms)]
 
     def make_run(self) -> StudioRun:
         return StudioRun(*self.controls.arguments(), self.controls.describe())
