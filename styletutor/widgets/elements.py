@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,7 @@ class LayerMap(Element):
     label = synced(traitlets.Unicode, "layers of VGG-19")
 
     def __init__(self, layers: Iterable[Layer], selected: Iterable[str], **traits: Any) -> None:
-        rows = [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "block": int(layer.name.removeprefix(layer.kind)[0]),
-                "channels": layer.channels,
-                "stride": layer.stride,
-                "field": layer.receptive_field,
-            }
-            for layer in layers
-        ]
+        rows = [asdict(layer) for layer in layers]
         super().__init__(layers=rows, selected=list(selected), **traits)
 
 

@@ -62,8 +62,8 @@ function render({ model, el }) {
       button.type = "button";
       button.className = `st-layer st-${layer.kind}`;
       button.dataset.name = layer.name;
-      button.innerHTML = `<span>${layer.name}</span><span class="st-small">${layer.field}</span>`;
-      const words = `${layer.name}: ${layer.channels} channels, one position sees ${layer.field} × ${layer.field} pixels, positions are ${layer.stride} apart`;
+      button.innerHTML = `<span>${layer.name}</span><span class="st-small">${layer.receptive_field}</span>`;
+      const words = `${layer.name}: ${layer.channels} channels, one position sees ${layer.receptive_field} × ${layer.receptive_field} pixels, positions are ${layer.stride} apart`;
       button.title = words;
       button.setAttribute("aria-label", words);
       button.addEventListener("click", () => choose(layer.name));
