@@ -61,12 +61,12 @@ class Controls(widgets.Tab):
             value=evaluations, min=1, max=max(1000, evaluations), label="evaluations"
         )
         self.seed = widgets.IntText(value=seed, description="seed")
-        self._own = {**self.settings, "weights": self.weights.value}
         self.board, self._named = Board(), []
-        choices = (self.recipe, self.weights, self.costs, self.origin)
-        rows = [*choices, self.size, self.evaluations, self.seed]
-        for row in (self.recipe, self.weights, self.origin, self.seed):
+        choices = (self.recipe, self.weights, self.origin, self.seed)
+        for row in choices:
             row.style, row.layout = WORDS, {"width": "auto"}
+        self._own = {each: each.value for each in (*choices, self.size, self.evaluations)}
+        rows = [*choices[:2], self.costs, self.origin, self.size, self.evaluations, self.seed]
         super().__init__([self.contents, self.styles, widgets.VBox(rows)])
         self.titles = ("Content", "Style", "Settings")
         self.observe(lambda _: self._show_costs(), "selected_index")
@@ -106,21 +106,17 @@ class Controls(widgets.Tab):
     def describe(self) -> dict[str, str]:
         """All that can be chosen, in words, to say what is different from another time."""
         words = {"content": self.contents.names, "style": self.styles.names}
-        layers = self.desk.recipe.style_layers if len(self.styles.chosen) > 1 else ()
-        for layer in layers:
-            words[f"style of {layer}"] = dict(enumerate(self.styles.names)).get(
-                self._source(layer), "blend"
-            )
+        sources = [*self.styles.names, "blend"]  # a layer without a style of its own has -1
+        for layer in self.desk.recipe.style_layers if len(self.styles.chosen) > 1 else ():
+            words[f"style of {layer}"] = sources[self._source(layer)]
         words |= {**self.settings, "weights": self.weights.value, **self.describe_faders()}
         return {name: str(value) for name, value in words.items()}
 
     def describe_faders(self) -> dict[str, str]:
         """Those that count while a run goes on."""
         desk = self.desk
-        words = {
-            "style weight": f"{desk.style_weight():.3g}",
-            "tv weight": f"{desk.tv_weight():.3g}",
-        }
+        weights = {"style weight": desk.style_weight(), "tv weight": desk.tv_weight()}
+        words = {name: f"{weight:.3g}" for name, weight in weights.items()}
         for name in desk.recipe.style_layers:
             silent = "muted " * (name in desk.muted) + "solo " * (name in desk.solo)
             words[f"fader {name}"] = f"{silent}{desk.values[name]:.2f}"
@@ -158,15 +154,8 @@ class Controls(widgets.Tab):
 
     def reset(self) -> None:
         """Settings and faders as at the beginning; the pictures stay."""
-        for control, name in (
-            (self.recipe, "recipe"),
-            (self.weights, "weights"),
-            (self.origin, "start"),
-            (self.size, "size"),
-            (self.evaluations, "evaluations"),
-            (self.seed, "seed"),
-        ):
-            control.value = self._own[name]
+        for control, value in self._own.items():
+            control.value = value
         self.set_home()
 
     def _source(self, layer: str) -> int:

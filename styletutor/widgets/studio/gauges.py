@@ -73,7 +73,7 @@ class Reading:
             step.evaluation > EARLY and (self._pulling.due or self._is_turned(step))
         ):
             with self._pulling.measured():
-                self._try_to_weigh(step)
+                self._weigh(step)
         if not (self._reading.due or step.evaluation == step.evaluations):
             return None
         with self._reading.measured():
@@ -87,19 +87,16 @@ class Reading:
         is_old = monotonic() > at + 1 or step.evaluation == step.evaluations
         return is_old and weights != _in_use(step)
 
-    def _try_to_weigh(self, step: Step) -> None:
+    def _weigh(self, step: Step) -> None:
         try:
-            self._weigh(step)
+            found = pulls(step.objective, step.image, step.network)  # as coarse as the descent is
+            weights = _in_use(step)
+            self.style_weight, self._weighed = weights["style"], (weights, monotonic())
+            self.lengths = {name: float(length) for name, length in found.items()}
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self.lengths = {}  # a meter is no reason to end what is being painted
-
-    def _weigh(self, step: Step) -> None:
-        found = pulls(step.objective, step.image, step.network)  # as coarse as the descent is
-        weights = _in_use(step)
-        self.style_weight, self._weighed = weights["style"], (weights, monotonic())
-        self.lengths = {name: float(length) for name, length in found.items()}
 
     def _look_at_start(self, step: Step) -> None:
         """At each size of a coarse-to-fine descent anew: losses of two sizes do not compare."""

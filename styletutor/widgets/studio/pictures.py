@@ -27,18 +27,13 @@ class Pictures(widgets.VBox):
 
     def __init__(self, what: str, first: str, given: Sequence[Picture], most: int = 1) -> None:
         names = sample_names()
-        kinds = [names.photographs, names.artworks]
-        order = [
-            name for kind in (kinds if first == "photographs" else kinds[::-1]) for name in kind
-        ]
+        photographs, artworks = names.photographs, names.artworks
+        order = photographs + artworks if first == "photographs" else artworks + photographs
         self.pictures: list[Picture] = list(order)
         self._order, self._lock = order, threading.Lock()
-        self.gallery = Gallery(
-            items=[self._tile(name) for name in order],
-            most=most,
-            side=54,
-            label=f"{what} picture: choose {'one' if most == 1 else f'up to {most}'}",
-        )
+        words = f"{what} picture: choose {'one' if most == 1 else f'up to {most}'}"
+        tiles = [self._tile(name) for name in order]
+        self.gallery = Gallery(items=tiles, most=most, side=54, label=words)
         self.drop = DropZone(self._upload, f"Upload {what} …")
         self.gallery.selected = [self._place(picture) for picture in given]
         scroll = widgets.Box([self.gallery])

@@ -29,10 +29,8 @@ def save_run(
     own are written beside it, in 8 bits, and named in the settings. Nothing is overwritten.
     """
     folder = Path(folder)
-    for number in count(1):
-        stem = f"{name}-{number}"
-        if not list(folder.glob(f"{stem}[.-]*")):
-            break
+    stems = (f"{name}-{number}" for number in count(1))
+    stem = next(stem for stem in stems if not list(folder.glob(f"{stem}[.-]*")))
     files = _files(result, pictures, stem, folder)
     for path, data in files.items():
         write_file(path, data)
