@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def wrong_kind(value: Any, wanted: Any, case: Sequence[Any]) -> str:
     return ""
 
 
-def ratio(value: Any, wanted: Any) -> float:
+def _ratio(value: Any, wanted: Any) -> float:
     """The number that all of `wanted` is multiplied with to give `value`, or NaN."""
     try:
         value, wanted = (torch.as_tensor(v).detach().double().flatten() for v in (value, wanted))
@@ -60,11 +61,27 @@ def ratio(value: Any, wanted: Any) -> float:
     return ratio if ratio and alike(value / ratio, wanted) else math.nan
 
 
-def effort(powers: Sequence[int]) -> int:
-    return sum(abs(power) for power in powers)
+def scaled(
+    given: Sequence[Any], expected: Sequence[Any], sizes: Sequence[Mapping[str, float]]
+) -> str:
+    """Is every answer the right one times something that the case's `sizes` can name?"""
+    factors = [_ratio(*pair) for pair in zip(given, expected, strict=True)]
+    if any(math.isnan(factor) for factor in factors):
+        return ""
+    names = list(sizes[0])
+    choices = product((0, 1, -1, 2, -2), repeat=len(names))
+    for powers in sorted(choices, key=lambda powers: sum(map(abs, powers))):  # the simplest first
+        rests = [
+            factor / math.prod(size[n] ** p for n, p in zip(names, powers, strict=True))
+            for factor, size in zip(factors, sizes, strict=True)
+        ]
+        if all(abs(rest / rests[0] - 1) < 0.01 for rest in rests):
+            words = _as_product(rests[0], dict(zip(names, powers, strict=True)))
+            return f"the right answer times {words}: only the factor is wrong."
+    return ""
 
 
-def as_product(number: float, powers: Mapping[str, int]) -> str:
+def _as_product(number: float, powers: Mapping[str, int]) -> str:
     above = [name if p == 1 else f"{name}²" for name, p in powers.items() if p > 0]
     below = [name if p == -1 else f"{name}²" for name, p in powers.items() if p < 0]
     if abs(number - 1) > 0.01 or not above:

@@ -73,13 +73,6 @@ check_content_loss = Exercise(
 )
 
 
-def _before_relu(random: torch.Generator) -> list[tuple[Any, ...]]:
-    return [
-        (torch.randn(shape, generator=random), torch.randn(shape, generator=random).relu())
-        for shape in SHAPES
-    ]
-
-
 def _content_gradient(z: Tensor, target: Tensor) -> Tensor:
     """Eq. 2: what ½ Σ (F − P)² with F = max(Z, 0) changes by, per change of Z."""
     gradient = torch.zeros_like(z)
@@ -93,7 +86,10 @@ def _content_gradient(z: Tensor, target: Tensor) -> Tensor:
 check_content_gradient = Exercise(
     name="content_gradient",
     spec=_content_gradient,
-    cases=_before_relu,
+    cases=lambda random: [
+        (torch.randn(shape, generator=random), torch.randn(shape, generator=random).relu())
+        for shape in SHAPES
+    ],
     mistakes={
         "where Z is below zero the ReLU is flat: there the gradient is 0, whatever P is.": (
             lambda z, p: z.relu() - p
@@ -181,23 +177,23 @@ def _total_variation(images: Tensor) -> Tensor:
     return torch.stack(values)
 
 
-def _steps(images: Tensor) -> tuple[Tensor, Tensor]:
-    return images.diff(dim=2), images.diff(dim=3)
-
-
 def _of_steps(of: Any) -> Any:
-    return lambda images: of(*_steps(images))
+    return lambda images: of(images.diff(dim=2), images.diff(dim=3))
 
 
 def _mean(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1)
 
 
+_sums = _of_steps(lambda dy, dx: dy.square().flatten(1).sum(1) + dx.square().flatten(1).sum(1))
+
 check_total_variation = Exercise(
     name="total_variation",
     spec=_total_variation,
-    cases=lambda random: [(torch.rand(shape, generator=random),) for shape in
-                          [(2, 3, 4, 5), (1, 3, 6, 3), (3, 3, 3, 7)]],
+    cases=lambda random: [
+        (torch.rand(shape, generator=random),)
+        for shape in [(2, 3, 4, 5), (1, 3, 6, 3), (3, 3, 3, 7)]
+    ],
     mistakes={
         "only neighbours in a row are compared; those in a column count as well.": _of_steps(
             lambda dy, dx: _mean(dx.square())
@@ -208,9 +204,7 @@ check_total_variation = Exercise(
         "these are absolute differences; here they are squared.": _of_steps(
             lambda dy, dx: _mean(dy.abs()) + _mean(dx.abs())
         ),
-        "these are sums, which grow with the picture; take the means.": _of_steps(
-            lambda dy, dx: dy.square().flatten(1).sum(1) + dx.square().flatten(1).sum(1)
-        ),
+        "these are sums, which grow with the picture; take the means.": _sums,
         "this mixes the pictures of the batch; keep the first axis.": _of_steps(
             lambda dy, dx: dy.square().mean() + dx.square().mean()
         ),
@@ -219,10 +213,7 @@ check_total_variation = Exercise(
             lambda x: _mean((x - x.roll(1, 2)).square()) + _mean((x - x.roll(1, 3)).square())
         ),
         "both sums are divided by the number of all pixels; there are fewer pairs of neighbours "
-        "than pixels.": (
-            lambda x: (_steps(x)[0].square().flatten(1).sum(1)
-                       + _steps(x)[1].square().flatten(1).sum(1)) / x[0].numel()
-        ),
+        "than pixels.": lambda x: _sums(x) / x[0].numel(),
         "one mean over all differences. There are not equally many in both directions: take each "
         "mean by itself.": _of_steps(
             lambda dy, dx: _mean(torch.cat([dy.square().flatten(1), dx.square().flatten(1)], 1))
@@ -240,4 +231,4 @@ check_total_variation = Exercise(
     praise="right on three random shapes, a number for each picture, and the gradient is right.",
     gradient=True,
     sizes=sizes,
-)  # fmt: skip
+)

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from styletutor.lessons.comparing import (
-    alike,
-    as_product,
-    copies,
-    effort,
-    far_off,
-    one_line,
-    ratio,
-    what,
-    wrong_kind,
-)
+from styletutor.lessons.comparing import alike, copies, far_off, one_line, scaled, what, wrong_kind
 
 Answer = Callable[..., Any]
 MARKS = {True: ("✓", "#1b7837"), False: ("✗", "#c0392b"), None: ("○", "#666666")}
@@ -127,29 +115,12 @@ class Exercise:
         for value, wanted, case in zip(given, expected, cases, strict=True):
             if words := wrong_kind(value, wanted, case):
                 return words
-        if words := self._factor(given, expected, cases):
+        if words := scaled(given, expected, [self.sizes(*case) for case in cases]):
             return words
         for words, holds in self.properties.items():
             if not all(holds(answer, *copies(case)) for case in cases):
                 return f"{words} {far_off(given, expected, cases)}"
         return far_off(given, expected, cases)
-
-    def _factor(self, given: Sequence[Any], expected: Sequence[Any], cases: Sequence[Any]) -> str:
-        """Is every answer the right one times something that can be named?"""
-        factors = [ratio(*pair) for pair in zip(given, expected, strict=True)]
-        if any(math.isnan(factor) for factor in factors):
-            return ""
-        named = [self.sizes(*case) for case in cases]
-        names = list(named[0])
-        for powers in sorted(product((0, 1, -1, 2, -2), repeat=len(names)), key=effort):
-            rests = [
-                factor / math.prod(sizes[n] ** p for n, p in zip(names, powers, strict=True))
-                for factor, sizes in zip(factors, named, strict=True)
-            ]
-            if all(abs(rest / rests[0] - 1) < 0.01 for rest in rests):
-                words = as_product(rests[0], dict(zip(names, powers, strict=True)))
-                return f"the right answer times {words}: only the factor is wrong."
-        return ""
 
     def _gradient_fault(self, answer: Answer, cases: Sequence[tuple[Any, ...]]) -> str | None:
         for case in cases:

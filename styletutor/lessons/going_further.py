@@ -192,11 +192,6 @@ def _centred(features: Tensor, divisor: float | None = None) -> Tensor:
     return _spread(features, features.mean((2, 3), keepdim=True), divisor)
 
 
-def _correlation(features: Tensor) -> Tensor:
-    deviation = features.std((2, 3), keepdim=True, correction=0)
-    return _centred(features / deviation)
-
-
 check_covariance = Exercise(
     name="covariance",
     spec=_covariance,
@@ -224,7 +219,7 @@ check_covariance = Exercise(
             lambda f: _spread(f, f.mean((0, 2, 3), keepdim=True))
         ),
         "these are correlations: the deviations are divided out. A covariance keeps them.": (
-            _correlation
+            lambda f: _centred(f / f.std((2, 3), keepdim=True, correction=0))
         ),
         "these are the variances alone, the diagonal; each pair of channels has a number.": (
             lambda f: f.var((2, 3), correction=0)

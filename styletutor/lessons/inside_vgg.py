@@ -72,25 +72,21 @@ def _receptive_field(kinds: Sequence[str]) -> tuple[int, int]:
     return field, stride
 
 
-def _walk(grows: dict[str, int], start: int = 1, doubles: str = "pool") -> Any:
+def _walk(
+    conv: int = 2, pool: int = 1, start: int = 1, strides: str = "pool", adds: bool = False
+) -> Any:
     """A wrong way of going down the layers."""
+    grows = {"conv": conv, "relu": 0, "pool": pool}
 
     def go(kinds: Sequence[str]) -> tuple[int, int]:
         field, stride = start, 1
         for kind in kinds:
             field += grows[kind] * stride
-            stride *= 2 if kind == doubles else 1
+            if kind == strides:
+                stride = stride + 1 if adds else 2 * stride
         return field, stride
 
     return go
-
-
-def _adds_to_stride(kinds: Sequence[str]) -> tuple[int, int]:
-    field, stride = 1, 1
-    for kind in kinds:
-        field += GROWS[kind] * stride
-        stride += kind == "pool"
-    return field, stride
 
 
 def _constant_steps(kinds: Sequence[str]) -> tuple[int, int]:
@@ -108,16 +104,14 @@ check_receptive_field = Exercise(
     ],
     mistakes={
         "a pooling adds one step of the stride that was there before it. You have added two, or "
-        "doubled the stride first.": _walk({"conv": 2, "relu": 0, "pool": 2}),
+        "doubled the stride first.": _walk(pool=2),
         "each layer adds the same, wherever it is. Behind a pooling, neighbours are further apart: "
         "what a layer adds is multiplied with the stride there.": _constant_steps,
-        "a convolution of side 3 adds 2 steps, one on each side, not 3.": _walk(
-            {"conv": 3, "relu": 0, "pool": 1}
-        ),
-        "a pooling, too, widens the field: by one step.": _walk({"conv": 2, "relu": 0, "pool": 0}),
-        "before the first layer a position sees one pixel: start with 1.": _walk(GROWS, start=0),
-        "the stride doubles at a pooling, and only there.": _walk(GROWS, doubles="conv"),
-        "a pooling makes the stride twice as long, not longer by one.": _adds_to_stride,
+        "a convolution of side 3 adds 2 steps, one on each side, not 3.": _walk(conv=3),
+        "a pooling, too, widens the field: by one step.": _walk(pool=0),
+        "before the first layer a position sees one pixel: start with 1.": _walk(start=0),
+        "the stride doubles at a pooling, and only there.": _walk(strides="conv"),
+        "a pooling makes the stride twice as long, not longer by one.": _walk(adds=True),
         "both numbers are right, but in the other order: field first, then stride.": (
             lambda kinds: _receptive_field(kinds)[::-1]
         ),

@@ -37,7 +37,10 @@ class Quiz(widgets.VBox):
         if name not in quizzes:
             raise ValueError(f"there is no quiz {name!r}; choose one of {', '.join(quizzes)}")
         self.name, self.questions = name, quizzes[name]
-        self.choices = [_choice(question) for question in self.questions]
+        self.choices = [
+            widgets.RadioButtons(options=list(q.answers), value=None, layout={"width": "auto"})
+            for q in self.questions
+        ]
         self.notes = [Note() for _ in self.questions]
         rows: list[widgets.Widget] = []
         for place, (choice, note) in enumerate(zip(self.choices, self.notes, strict=True)):
@@ -68,12 +71,6 @@ class Quiz(widgets.VBox):
         for place, question in enumerate(self.questions, start=1):
             lines += [f"{place}. {question.ask}", *(f"   ○ {a}" for a in question.answers)]
         return "\n".join(lines)
-
-
-def _choice(question: Question) -> widgets.RadioButtons:
-    made = widgets.RadioButtons(options=list(question.answers), value=None)
-    made.layout.width = "auto"
-    return made
 
 
 def quiz(name: str) -> Quiz:

@@ -44,16 +44,6 @@ def gram(features: Tensor) -> Tensor:
     return rows(features) @ rows(features).mT / features[0].numel()
 
 
-def _all_in_one(features: Tensor) -> Tensor:
-    flat = features.flatten(0, 1).flatten(1)
-    return flat @ flat.T / features.numel()
-
-
-def _through_batch(features: Tensor) -> Tensor:
-    flat = features.transpose(0, 1).flatten(1)
-    return flat @ flat.T / features.numel()
-
-
 def _symmetric(answer: Answer, features: Tensor) -> bool:
     return alike(answer(features), answer(features).mT)
 
@@ -73,9 +63,9 @@ check_gram = Exercise(
     cases=lambda random: [(torch.randn(shape, generator=random),) for shape in SHAPES],
     mistakes={
         "this mixes the pictures of a batch: all of their channels lie in one matrix. Keep the "
-        "first axis and flatten from the third on.": _all_in_one,
+        "first axis and flatten from the third on.": lambda f: gram(f.flatten(0, 1)[None])[0],
         "this sums over the pictures of the batch: each should have a matrix of its own.": (
-            _through_batch
+            lambda f: gram(f.transpose(0, 1).flatten(1, 2)[None])[0]
         ),
         "the transpose of what was expected: Fᵀ F compares positions, F Fᵀ compares channels.": (
             lambda f: rows(f).mT @ rows(f) / f[0].numel()
@@ -227,10 +217,6 @@ check_style_loss = Exercise(
 )
 
 
-def _same_size(random: torch.Generator) -> list[tuple[Any, ...]]:
-    return [(f, gram(s)) for f, s in pairs(random)]
-
-
 def _style_gradient(features: Tensor, target: Tensor) -> Tensor:
     """Eq. 6 in our units: ∂E/∂F = (G − A) F / (N·M) where G is divided by N·M, by loops."""
     _, channels, height, width = features.shape
@@ -249,7 +235,7 @@ def _product(features: Tensor, target: Tensor) -> Tensor:
 check_style_gradient = Exercise(
     name="style_gradient",
     spec=_style_gradient,
-    cases=_same_size,
+    cases=lambda random: [(f, gram(s)) for f, s in pairs(random)],
     mistakes={
         "the sign is the other way round: G − A, not A − G.": (
             lambda f, a: -_product(f, a) / f[0].numel()
