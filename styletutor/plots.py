@@ -33,11 +33,9 @@ class Sheet(Figure):
 
     def _bytes(self, kind: str, dpi: int, quality: int = 88) -> bytes:
         buffer = io.BytesIO()
-        if kind in ("jpeg", "jpg"):
-            options = {"quality": quality, "optimize": True, "progressive": True}
-            self.savefig(buffer, format=kind, dpi=dpi, pil_kwargs=options)
-        else:
-            self.savefig(buffer, format=kind, dpi=dpi)
+        jpeg = {"quality": quality, "optimize": True, "progressive": True}
+        options = {"pil_kwargs": jpeg} if kind in ("jpeg", "jpg") else {}
+        self.savefig(buffer, format=kind, dpi=dpi, **options)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
@@ -65,9 +63,8 @@ def picture_grid(
 
 def side_by_side(content: Tensor, style: Tensor, result: Result) -> Sheet:
     """Content, style and the transferred picture, with the network and the budget said."""
-    return picture_grid(
-        {"content": content, "style": style, "result": result.image}, 3, made_by(result)
-    )
+    pictures = {"content": content, "style": style, "result": result.image}
+    return picture_grid(pictures, title=made_by(result))
 
 
 def reconstruction_grid(
@@ -124,15 +121,10 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
     """Gram matrices (1, C, C) as heat maps with a shared scale per figure, viridis."""
     sheet = _sheet(3.6 * len(grams), 3.6 + 0.3 * bool(title), title)
     top = max(float(gram.max()) for gram in grams.values())
+    how = {"cmap": "viridis", "vmin": 0, "vmax": top, "interpolation": "nearest"}
     for place, (caption, gram) in enumerate(grams.items(), start=1):
         axes = sheet.add_subplot(1, len(grams), place)
-        shown = axes.imshow(
-            gram[0].detach().cpu().numpy(),
-            cmap="viridis",
-            vmin=0,
-            vmax=top,
-            interpolation="nearest",
-        )
+        shown = axes.imshow(gram[0].detach().cpu().numpy(), **how)
         axes.set_title(caption, fontsize=10)
         axes.set_xlabel("channel")
         axes.set_ylabel("channel" if place == 1 else "")
