@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,13 @@ def read_contents(path: Path) -> Contents:
     """The convolutions in the file at `path`; ValueError of one sentence if it holds none."""
     with path.open("rb") as file:
         start = file.read(32)
+    reader, what = partial(_pytorch, zipped=start.startswith(b"PK")), "no PyTorch state dict"
     if start.startswith(HDF5):
-        return _read(path, _keras, "no Keras file of VGG-19")
-    if start.startswith(MATLAB):
-        return _read(path, _matconvnet, "no matconvnet file of VGG-19")
-    if start[8:9] == b"{":  # the header's length, then its JSON
-        return _read(path, _safetensors, "no safetensors file of VGG-19")
-    return _read(
-        path, lambda path: _pytorch(path, start.startswith(b"PK")), "no PyTorch state dict"
-    )
-
-
-def _read(path: Path, reader: Callable[[Path], Contents], what: str) -> Contents:
+        reader, what = _keras, "no Keras file of VGG-19"
+    elif start.startswith(MATLAB):
+        reader, what = _matconvnet, "no matconvnet file of VGG-19"
+    elif start[8:9] == b"{":  # the header's length, then its JSON
+        reader, what = _safetensors, "no safetensors file of VGG-19"
     try:
         return reader(path)
     except (ValueError, ModuleNotFoundError):
@@ -143,8 +139,7 @@ def _is_plain(values: object, dtype: torch.dtype | None = None) -> bool:
 def _matconvnet(path: Path) -> Contents:
     from scipy.io import loadmat
 
-    wanted = ["layers", "normalization", "meta"]
-    data = loadmat(path, variable_names=wanted)
+    data = loadmat(path, variable_names=["layers", "normalization", "meta"])
     parameters = {}
     for entry in data["layers"][0]:
         layer = entry[0, 0]

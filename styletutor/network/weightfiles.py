@@ -115,13 +115,10 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
     size in bytes. Raises ValueError for an unknown layer or weights beyond that precision's range,
     and otherwise as `writing.try_writing`.
     """
-    end = (
-        len(network.layer_names)
-        if last is None
-        else 1 + network.layer_names.index(check_layer(last, network.layer_names))
-    )
+    names = network.layer_names
+    end = len(names) if last is None else 1 + names.index(check_layer(last, names))
     tensors = {}
-    for name in (name for name in network.layer_names[:end] if name in CONV_NAMES):
+    for name in (name for name in names[:end] if name in CONV_NAMES):
         conv = network.convolutions[name]
         half = conv.weight.half().contiguous()
         if not half.isfinite().all():
@@ -157,12 +154,12 @@ def _evidence(sha256: str, contents: Contents) -> tuple[str, str, str, str | Non
         if whose and trained_on == "unknown":
             trained_on = TRAINED_ON[whose]
         return prescribed, f"as in {contents.format}", trained_on, whose
-    if sha256.startswith(VGG19_SHA256):
-        reason, whose = "SHA-256 of torchvision's file", "torchvision"
-        return "torchvision", reason, TRAINED_ON[whose], whose
-    if sha256.startswith(CAFFE_SHA256):
-        reason, whose = "SHA-256 of the published Caffe conversion", "Oxford"
-        return "caffe", reason, TRAINED_ON[whose], whose
+    for digits, convention, whose, what in (
+        (VGG19_SHA256, "torchvision", "torchvision", "torchvision's file"),
+        (CAFFE_SHA256, "caffe", "Oxford", "the published Caffe conversion"),
+    ):
+        if sha256.startswith(digits):
+            return convention, f"SHA-256 of {what}", TRAINED_ON[whose], whose
     for convention in ("torchvision", "caffe", "matconvnet", "styletutor"):
         if whose := _publisher(weight, convention):
             reason = f"its conv1_1 is that of {whose}'s VGG-19 for such pictures"
