@@ -57,9 +57,10 @@ class Method:
     coarse_to_fine: bool | None = False
 
     def __post_init__(self) -> None:
-        if self.optimiser not in OPTIMISERS:
-            known = " or ".join(OPTIMISERS)
-            raise ValueError(f"unknown optimiser {self.optimiser!r}; choose {known}")
+        for name, known in (("optimiser", OPTIMISERS), ("precision", PRECISIONS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; choose {' or '.join(known)}")
         for name in ("learning_rate", "epsilon"):
             value = getattr(self, name)
             if not (isinstance(value, numbers.Real) and 0 < value < float("inf")):
@@ -67,9 +68,6 @@ class Method:
         if not all(isinstance(beta, numbers.Real) and 0 <= beta < 1 for beta in self.betas):
             betas = tuple(self.betas)
             raise ValueError(f"betas={betas}; they must be two numbers of at least 0, below 1")
-        if self.precision not in PRECISIONS:
-            known = " or ".join(PRECISIONS)
-            raise ValueError(f"unknown precision {self.precision!r}; choose {known}")
         if not (self.coarse_to_fine is None or isinstance(self.coarse_to_fine, bool)):
             raise ValueError(
                 f"coarse_to_fine={self.coarse_to_fine!r}; it must be True, False or None"
