@@ -21,7 +21,8 @@ from styletutor.network.layers import Layer, layer_table
 from styletutor.network.vgg import VGG
 from styletutor.network.weights import load_vgg
 from styletutor.pictures.images import resize_image, save_image
-from styletutor.pictures.samples import load_image, sample_names
+from styletutor.pictures.loading import load_image
+from styletutor.pictures.samples import sample_names
 from styletutor.runs.background import Run
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.reconstruct import (

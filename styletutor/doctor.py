@@ -19,7 +19,7 @@ from styletutor.loss.objective import Objective
 from styletutor.machine import GIB, free_bytes
 from styletutor.network.vgg import VGG
 from styletutor.network.weights import describe_vgg19
-from styletutor.pictures.samples import load_image
+from styletutor.pictures.loading import load_image
 
 SIZE, SIZES = 256, (256, 512)
 

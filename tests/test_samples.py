@@ -12,7 +12,8 @@ from PIL import Image
 
 from styletutor.pictures import samples
 from styletutor.pictures.images import pixels_sha256, save_image
-from styletutor.pictures.samples import describe_sample, load_image, sample_names
+from styletutor.pictures.loading import load_image
+from styletutor.pictures.samples import describe_sample, sample_names
 
 NAMES = sample_names()
 
@@ -73,7 +74,7 @@ def test_an_artwork_is_the_same_in_another_process():
     name = NAMES.artworks[0]
     code = (
         "from styletutor.pictures.images import pixels_sha256;"
-        "from styletutor.pictures.samples import load_image;"
+        "from styletutor.pictures.loading import load_image;"
         f"print(pixels_sha256(load_image({name!r})))"
     )
     output = subprocess.run(
@@ -84,7 +85,7 @@ def test_an_artwork_is_the_same_in_another_process():
 
 def test_importing_stays_light():
     code = (
-        "import sys, styletutor.pictures.samples as s; s.load_image('coffee', 32);"
+        "import sys, styletutor.pictures.loading as p; p.load_image('coffee', 32);"
         "print([m for m in ('scipy', 'skimage', 'matplotlib', 'torchvision') if m in sys.modules])"
     )
     output = subprocess.run(

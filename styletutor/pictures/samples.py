@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from styletutor.pictures.images import PathLike, read_image, resize_image
-
 # name: (file in skimage/data, what it shows to somebody who cannot see it)
 PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     "astronaut": ("astronaut.png", "Smiling astronaut in an orange suit, a flag behind her."),
@@ -62,29 +60,24 @@ def describe_sample(name: str) -> str:
         return PHOTOGRAPHS[name][1]
     if name in _artworks():
         return " ".join((inspect.getdoc(_artworks()[name]) or name).split())
-    raise ValueError(f"{name!r} is not a sample; {_suggestion(name)}")
+    raise ValueError(f"{name!r} is not a sample; {nearest_samples(name)}")
 
 
-def load_image(name_or_path: PathLike, size: int | None = None, enlarge: bool = False) -> Tensor:
-    """A sample or a picture file: float32 RGB in [0, 1], shape (1, 3, H, W), on the CPU.
+def find_sample(name: str) -> str | Tensor | None:
+    """A photograph's file or an artwork (1, 3, H, W) in [0, 1]; None if no sample has that name."""
+    name = name.replace("_", "-")  # as scikit-image spells its own
+    if name in PHOTOGRAPHS:
+        return _photograph_path(name)
+    return _paint(name) if name in _artworks() else None
 
-    `size` is the long side in pixels; a smaller picture stays as it is unless `enlarge`.
-    A bare word such as "astronaut" means the sample if there is one; with a folder or a suffix
-    ("./astronaut", "astronaut.png"), or as a `Path`, it always means a file.
 
-    Raises FileNotFoundError for what is neither, and otherwise as `read_image`.
-    """
-    name = os.fspath(name_or_path)
-    bare = name_or_path is name and Path(name).name == name and not Path(name).suffix
-    sample = name.replace("_", "-")  # as scikit-image spells its own
-    if bare and sample in PHOTOGRAPHS:
-        return read_image(_photograph_path(sample), size, enlarge)
-    if bare and sample in _artworks():
-        picture = _paint(sample)
-        return picture.clone() if size is None else resize_image(picture, size, enlarge).clone()
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"{name!r} is neither a sample nor a file; {_suggestion(name)}")
-    return read_image(name, size, enlarge)
+def nearest_samples(name: str) -> str:
+    """What to say about a name that no sample has."""
+    names = sample_names()
+    near = difflib.get_close_matches(Path(name).stem.lower(), names, n=3, cutoff=0.5)
+    if near:
+        return f"the nearest samples are {', '.join(near)}."
+    return f"the samples are {', '.join(names)}."
 
 
 def _photograph_path(name: str) -> str:
@@ -105,11 +98,3 @@ def _artworks() -> dict[str, Callable[[], np.ndarray]]:
 def _paint(name: str) -> Tensor:
     picture = torch.from_numpy(np.asarray(_artworks()[name](), dtype=np.float32))
     return picture.permute(2, 0, 1)[None].contiguous()
-
-
-def _suggestion(name: str) -> str:
-    names = sample_names()
-    near = difflib.get_close_matches(Path(name).stem.lower(), names, n=3, cutoff=0.5)
-    if near:
-        return f"the nearest samples are {', '.join(near)}."
-    return f"the samples are {', '.join(names)}."

@@ -19,7 +19,7 @@ from styletutor.loss.needs import Needs
 from styletutor.network.vgg import VGG, check_images
 from styletutor.network.weights import load_vgg
 from styletutor.pictures.images import pixels_sha256, resample, resize_image
-from styletutor.pictures.samples import load_image
+from styletutor.pictures.loading import load_image
 
 Picture = Tensor | str | Path
 Side = tuple[str, int] | None  # "long", "short" or "height", and how many pixels it has

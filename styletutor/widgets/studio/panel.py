@@ -13,7 +13,7 @@ from styletutor.descent.method import EVALUATIONS
 from styletutor.loss.meters import balanced_style
 from styletutor.network.vgg import VGG
 from styletutor.pictures.images import to_jpeg
-from styletutor.pictures.samples import load_image
+from styletutor.pictures.loading import load_image
 from styletutor.plots import made_by
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.inputs import Picture

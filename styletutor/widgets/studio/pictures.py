@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from styletutor.pictures.images import resize_image
-from styletutor.pictures.samples import describe_sample, load_image, sample_names
+from styletutor.pictures.loading import load_image
+from styletutor.pictures.samples import describe_sample, sample_names
 from styletutor.runs.inputs import Picture, source
 from styletutor.widgets.elements import DropZone, Gallery, tile
 

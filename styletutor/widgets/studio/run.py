@@ -9,7 +9,7 @@ from torch import Tensor
 
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent import Step
-from styletutor.pictures.samples import load_image
+from styletutor.pictures.loading import load_image
 from styletutor.runs.background import Run
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.transfer import transfer

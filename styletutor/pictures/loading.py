@@ -1,0 +1,29 @@
+"""From what a user names, a built-in sample or a file, to a picture."""
+
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from styletutor.pictures.images import read_image, resize_image
+from styletutor.pictures.samples import find_sample, nearest_samples
+from styletutor.pictures.writing import PathLike
+
+
+def load_image(name_or_path: PathLike, size: int | None = None, enlarge: bool = False) -> Tensor:
+    """A sample or a picture file: float32 RGB in [0, 1], shape (1, 3, H, W), on the CPU.
+
+    `size` is the long side in pixels; a smaller picture stays as it is unless `enlarge`.
+    A bare word such as "astronaut" means the sample if there is one; with a folder or a suffix
+    ("./astronaut", "astronaut.png"), or as a `Path`, it always means a file.
+
+    Raises FileNotFoundError for what is neither, and otherwise as `read_image`.
+    """
+    name = os.fspath(name_or_path)
+    bare = name_or_path is name and Path(name).name == name and not Path(name).suffix
+    sample = find_sample(name) if bare else None
+    if isinstance(sample, Tensor):
+        return (sample if size is None else resize_image(sample, size, enlarge)).clone()
+    if sample is None and not os.path.exists(name):
+        raise FileNotFoundError(f"{name!r} is neither a sample nor a file; {nearest_samples(name)}")
+    return read_image(sample or name, size, enlarge)
