@@ -12,6 +12,7 @@ from styletutor.descent.adam import Adam
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.descent.optimiser import Optimiser
 from styletutor.machine import multiplies_bfloat16
+from styletutor.pictures.images import is_whole
 
 BOX = (0.0, 1.0)
 EVALUATIONS = 200  # that a descent makes if nothing else is said
@@ -95,8 +96,3 @@ def check_evaluations(evaluations: int) -> None:
     """Raise ValueError unless it is a budget."""
     if not is_whole(evaluations) or evaluations < 1:
         raise ValueError(f"evaluations={evaluations}; it must be a whole number of at least 1")
-
-
-def is_whole(value: object) -> bool:
-    """Is it a whole number, and no truth value?"""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -161,6 +161,11 @@ def pixels_sha256(image: Tensor) -> str:
     return hashlib.sha256(f"{tuple(pixels.shape)}".encode() + pixels.tobytes()).hexdigest()
 
 
+def is_whole(value: object) -> bool:
+    """Is it a whole number, and no truth value?"""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def _too_large(what: object, given: str) -> ValueError:
     return ValueError(
         f"{what} is too large: {given} pixels, expected at most {MAX_PIXELS} (8192 x 8192); "
@@ -221,7 +226,7 @@ def _flatten_deep(picture: Image.Image) -> Image.Image:
 
 def _sides(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
     """Height and width with the long side at `size`, the aspect kept, at least 1 pixel each."""
-    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
+    if not is_whole(size) or size < 1:
         raise ValueError(f"got size {size!r}, expected the long side in pixels, such as 256")
     longest = max(height, width)
     if size >= longest and not enlarge:

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styletutor.descent.forecast import ensure_memory
-from styletutor.descent.method import Method, check_evaluations, is_whole
+from styletutor.descent.method import Method, check_evaluations
 from styletutor.descent.starts import GREY_NOISE, STARTS, Noise, make_start
 from styletutor.loss.knobs import layer_shares
 from styletutor.loss.needs import Needs
 from styletutor.network.vgg import VGG, check_images
 from styletutor.network.weights import load_vgg
-from styletutor.pictures.images import pixels_sha256, resample, resize_image
+from styletutor.pictures.images import is_whole, pixels_sha256, resample, resize_image
 from styletutor.pictures.loading import load_image
 
 Picture = Tensor | str | Path
