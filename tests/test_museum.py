@@ -395,3 +395,8 @@ def test_other_good_answers_pass() -> None:
 def test_anything_at_all_gets_an_answer(name: str, answer: Any) -> None:
     verdict = exercise(name)(answer)
     assert verdict.right is not True and len(verdict.words) < 400
+
+
+def test_several_numbers_where_one_is_asked_for_get_an_answer() -> None:
+    verdict = exercise("check_translate")(lambda *_: torch.ones(3))
+    assert verdict.right is False and "it should be" in verdict.words

@@ -95,10 +95,7 @@ def far_off(given: Sequence[Any], expected: Sequence[Any], cases: Sequence[Any])
         if alike(value, wanted):
             continue
         if not isinstance(wanted, Tensor) or not wanted.ndim:
-            show = [v.item() if isinstance(v, Tensor) else v for v in (value, wanted)]
-            return (
-                f"for {_shapes(case)} it should be {_short(show[1])}, yours is {_short(show[0])}."
-            )
+            return f"for {_shapes(case)} it should be {_short(wanted)}, yours is {_short(value)}."
         gap = (value.detach().double() - wanted.double()).abs()
         place = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
         return (
