@@ -39,10 +39,6 @@ def _regions(random: torch.Generator) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-def _region_sizes(features: Tensor, weights: Tensor) -> dict[str, float]:
-    return {**sizes(features), "Σw": weights.sum().item()}
-
-
 def _products(features: Tensor, weights: Tensor) -> Tensor:
     """Σ w F_i F_j, not divided."""
     return (rows(features) * rows(weights)) @ rows(features).mT
@@ -50,11 +46,6 @@ def _products(features: Tensor, weights: Tensor) -> Tensor:
 
 def _divided(features: Tensor, weights: Tensor) -> Tensor:
     return _products(features, weights) / (features.shape[1] * weights.sum())
-
-
-def _masked_covariance(features: Tensor, weights: Tensor) -> Tensor:
-    mean = (features * weights).sum((2, 3), keepdim=True) / weights.sum()
-    return _divided(features - mean, weights)
 
 
 check_guided_gram = Exercise(
@@ -89,7 +80,7 @@ check_guided_gram = Exercise(
             lambda f, w: _products(f, w.sqrt()) / (f.shape[1] * w.sum())
         ),
         "this is the covariance of the region: the means are taken off. A Gram matrix keeps "
-        "them.": _masked_covariance,
+        "them.": (lambda f, w: _divided(f - (f * w).sum((2, 3), keepdim=True) / w.sum(), w)),
         "this is the mean over the batch: each picture should have a matrix of its own.": (
             lambda f, w: _divided(f, w).mean(0)
         ),
@@ -97,7 +88,7 @@ check_guided_gram = Exercise(
     praise="the loops and your lines agree on three random shapes and soft regions, and the "
     "gradient is right: positions of weight 0 are not pulled at.",
     gradient=True,
-    sizes=_region_sizes,
+    sizes=lambda features, weights: {**sizes(features), "Σw": weights.sum().item()},
 )
 
 

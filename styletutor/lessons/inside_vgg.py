@@ -89,10 +89,6 @@ def _walk(
     return go
 
 
-def _constant_steps(kinds: Sequence[str]) -> tuple[int, int]:
-    return 1 + sum(GROWS[kind] for kind in kinds), 2 ** list(kinds).count("pool")
-
-
 check_receptive_field = Exercise(
     name="receptive_field",
     spec=_receptive_field,
@@ -106,7 +102,9 @@ check_receptive_field = Exercise(
         "a pooling adds one step of the stride that was there before it. You have added two, or "
         "doubled the stride first.": _walk(pool=2),
         "each layer adds the same, wherever it is. Behind a pooling, neighbours are further apart: "
-        "what a layer adds is multiplied with the stride there.": _constant_steps,
+        "what a layer adds is multiplied with the stride there.": (
+            lambda kinds: (1 + sum(GROWS[kind] for kind in kinds), 2 ** kinds.count("pool"))
+        ),
         "a convolution of side 3 adds 2 steps, one on each side, not 3.": _walk(conv=3),
         "a pooling, too, widens the field: by one step.": _walk(pool=0),
         "before the first layer a position sees one pixel: start with 1.": _walk(start=0),
