@@ -61,9 +61,8 @@ class ReconstructionLab(Panel):
         self.nested = widgets.Checkbox(
             value=nested, description="each with the layers before it", indent=False
         )
-        self.evaluations = Slider(
-            value=evaluations, min=1, max=max(500, evaluations), label="evaluations"
-        )
+        most = max(500, evaluations)
+        self.evaluations = Slider(value=evaluations, min=1, max=most, label="evaluations")
         self.seed = widgets.IntText(value=settings.pop("seed", 0), description="seed")
         self.gallery = Gallery(most=0, side=165, label="reconstructions")
         super().__init__()

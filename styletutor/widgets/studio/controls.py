@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from styletutor.cookbook.published import find_recipe, recipes
+from styletutor.descent.starts import STARTS
 from styletutor.doctor import SIZE, measure
 from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import automatic
@@ -51,15 +52,12 @@ class Controls(widgets.Tab):
         self.costs, self._loading = Note(""), threading.Lock()
         self._measuring = threading.Thread(target=self._measure, name="costs", daemon=True)
         self.recipe = widgets.Dropdown(options=list(recipes), value=recipe, description="recipe")
-        self.origin = widgets.Dropdown(
-            options=["content", "noise"], value=start, description="start from"
-        )
+        self.origin = widgets.Dropdown(options=STARTS, value=start, description="start from")
         self.size = Slider(
             value=size, min=SMALLEST, max=max(LARGEST, size), step=16, label="size", unit="px"
         )
-        self.evaluations = Slider(
-            value=evaluations, min=1, max=max(1000, evaluations), label="evaluations"
-        )
+        most = max(1000, evaluations)
+        self.evaluations = Slider(value=evaluations, min=1, max=most, label="evaluations")
         self.seed = widgets.IntText(value=seed, description="seed")
         self.board, self._named = Board(), []
         choices = (self.recipe, self.weights, self.origin, self.seed)
@@ -147,10 +145,8 @@ class Controls(widgets.Tab):
     def set_home(self) -> None:
         """The faders where they are the recipe as it is."""
         recipe = self.desk.recipe
-        self.board.show(
-            values=home(recipe), muted=[], solo=[], sources={}, strips=strips(recipe),
-            pulls={}, removed={}, terms={},
-        )  # fmt: skip
+        nothing = {"muted": [], "solo": [], "sources": {}, "pulls": {}, "removed": {}, "terms": {}}
+        self.board.show(values=home(recipe), strips=strips(recipe), **nothing)
 
     def reset(self) -> None:
         """Settings and faders as at the beginning; the pictures stay."""

@@ -54,10 +54,8 @@ class TransferStudio(Panel):
         seed: int = 0,
         folder: str | Path | None = ".",
     ) -> None:
-        self.controls = Controls(
-            content, styles, vgg, recipe=recipe, start=start, size=size, evaluations=evaluations,
-            seed=seed,
-        )  # fmt: skip
+        settings = {"recipe": recipe, "start": start, "size": size, "evaluations": evaluations}
+        self.controls = Controls(content, styles, vgg, seed=seed, **settings)
         self.folder, self.gauges = folder, Gauges(self.controls.board)
         self.view = PictureView(width=560)
         self.scrub = FrameSlider(max=0, label="frame", readout=False)
