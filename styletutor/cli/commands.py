@@ -41,9 +41,8 @@ def layers(arguments: argparse.Namespace) -> None:
 
 
 def _network(arguments: argparse.Namespace) -> VGG:
-    return st.load_vgg(
-        arguments.weights or "auto", pooling=arguments.pooling, device=arguments.device
-    )
+    how = {"pooling": arguments.pooling, "device": arguments.device}
+    return st.load_vgg(arguments.weights or "auto", **how)
 
 
 def weights(arguments: argparse.Namespace) -> None:

@@ -120,7 +120,7 @@ def _replay(arguments: argparse.Namespace, command: str) -> Replay:
     if strange:
         raise ValueError(f"{arguments.settings or arguments.resume} sets {strange[0]!r}, which is "
                          "no setting; give one made by --report")  # fmt: skip
-    options = as_options(recorded, _overruled(arguments, recorded))
+    options = as_options(recorded, _overruled(arguments, given, recorded))
     recorded = arguments.parser.parse_args([*words, "--output", arguments.output, *options])
     for name, value in vars(recorded).items():
         if getattr(arguments, name) is None:
@@ -128,9 +128,10 @@ def _replay(arguments: argparse.Namespace, command: str) -> Replay:
     return replay
 
 
-def _overruled(arguments: argparse.Namespace, recorded: dict[str, Any]) -> set[str]:
+def _overruled(
+    arguments: argparse.Namespace, given: set[str], recorded: dict[str, Any]
+) -> set[str]:
     """Settings of a report that others, given now, leave no place for."""
-    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
     without = set(RECIPE_SETTINGS) if "recipe" in given else set()
     for option, names in (
         ("style_at", {"styles", "style_layers", "blend", "masks", "style_scale"}),
@@ -184,9 +185,9 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
         )
     if arguments.checkpoint_output is not None:
         check_writable(numbered(arguments.checkpoint_output, 0))
-    start, weights = getattr(arguments, "start", None), arguments.weights
-    pictures = [*pictures, *([start] if start is not None and start not in STARTS else [])]
-    inputs = [*pictures, weights, arguments.settings]
+    if arguments.start not in (None, *STARTS):
+        pictures = [*pictures, arguments.start]
+    inputs = [*pictures, arguments.weights, arguments.settings]
     check_apart(outputs, inputs)
     if where:
         existing = [name for name in inputs if name is not None and os.path.isfile(name)]
@@ -195,8 +196,7 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
         for name in (*existing, arguments.output):
             if os.path.realpath(name) in names:
                 raise ValueError(f"--checkpoint-output {where} would overwrite {name}; change it")
-    check_apart([o for o in outputs if o is not None and o != arguments.checkpoint],
-                [arguments.resume])  # fmt: skip
+    check_apart([o for o in outputs if o != arguments.checkpoint], [arguments.resume])
     for name in pictures:
         st.load_image(name, arguments.size)
 

@@ -43,10 +43,8 @@ def read_report(path: str, command: str) -> Replay:
             f"{path} is not a report of styletutor; give one made by --report"
         ) from None
     stop_after = report.get("evaluations") if report.get("interrupted") else None
-    turned = _turned(report, path)
-    return Replay(
-        settings=_check(report, path, command), sha256=sha256, turned=turned, stop_after=stop_after
-    )
+    turned, settings = _turned(report, path), _check(report, path, command)
+    return Replay(settings=settings, sha256=sha256, turned=turned, stop_after=stop_after)
 
 
 def read_saved(path: str, command: str) -> Replay:
