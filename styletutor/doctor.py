@@ -65,13 +65,8 @@ def measure(vgg: VGG) -> float:
     """Seconds per evaluation at 256 × 256 pixels, the median of three."""
     content, style = _layers(vgg)
     picture = load_image("astronaut", SIZE).to(vgg.device)
-    objective = Objective(
-        vgg,
-        content=picture,
-        styles=[picture.flip(3)],
-        content_layers=content,
-        style_layers=style,
-    )
+    pictures = {"content": picture, "styles": [picture.flip(3)]}
+    objective = Objective(vgg, content_layers=content, style_layers=style, **pictures)
     # The first prepares; the last of a fast descent is in full precision and does not count.
     laps, began = [], time.perf_counter()
     for step in descend(objective, picture, 6, method=_method(vgg)):

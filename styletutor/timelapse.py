@@ -54,12 +54,10 @@ class Timelapse:
             return
         data = io.BytesIO()
         durations = [round(1000 / RATE)] * (len(pictures) - 1) + [round(1000 * HOLD)]
-        options = {"quality": 85} if suffix == ".webp" else {}
         first, *others = pictures
-        first.save(
-            data, suffix[1:], save_all=True, append_images=others, duration=durations, loop=0,
-            **options,
-        )  # fmt: skip
+        options = {"save_all": True, "append_images": others, "duration": durations, "loop": 0}
+        options |= {"quality": 85} if suffix == ".webp" else {}
+        first.save(data, suffix[1:], **options)
         write_file(path, data.getvalue())
 
 

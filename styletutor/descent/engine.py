@@ -132,20 +132,14 @@ class Engine:
         image = self.optimiser.step(point.image, point.losses.sum(0), point.gradient)
         losses, gradient = self._evaluate(image)
         better = losses.sum(0) < point.best_losses.sum(0)  # False for NaN
-        return Point(
-            image,
-            losses,
-            gradient,
-            torch.where(better.view(-1, 1, 1, 1), image, point.best),
-            torch.where(better, losses, point.best_losses),
-        )
+        best = torch.where(better.view(-1, 1, 1, 1), image, point.best)
+        return Point(image, losses, gradient, best, torch.where(better, losses, point.best_losses))
 
     def _evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             image = image.detach().requires_grad_()
-            losses = torch.stack(
-                list(self.objective.parts(image, self.network, self.needs).values())
-            )
+            parts = self.objective.parts(image, self.network, self.needs)
+            losses = torch.stack(list(parts.values()))
             if not losses.requires_grad:  # all weights are 0
                 return losses, torch.zeros_like(image)
             (gradient,) = torch.autograd.grad(losses.sum(), image)

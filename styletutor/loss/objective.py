@@ -136,8 +136,7 @@ class Objective:
 
         found = dict.fromkeys(self.layers, (None, None))
         if layers:
-            images_in_order = needs.in_order(images)
-            found |= (network or self.vgg)(images_in_order, layers, layers, read)
+            found |= (network or self.vgg)(needs.in_order(images), layers, layers, read)
         parts = {}
         for layer, target in self.content_targets.items():
             value = found[layer][0]
@@ -200,10 +199,8 @@ class Objective:
 
     def _check_batch(self, batch: int) -> None:
         sizes = {f"weight of {name}": len(v) for name, v in self.knobs.in_use.items()}
-        sizes |= {
-            f"content at {name}": len(target) for name, target in self.content_targets.items()
-        }
-        sizes |= {f"style at {name}": len(gram) for name, gram in self.style_targets.items()}
+        sizes |= {f"content at {name}": len(aim) for name, aim in self.content_targets.items()}
+        sizes |= {f"style at {name}": len(aim) for name, aim in self.style_targets.items()}
         for what, size in sizes.items():
             if size not in (1, batch):
                 raise ValueError(f"{size} values for the {what}, but {batch} picture(s)")
