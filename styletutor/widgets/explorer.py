@@ -20,7 +20,7 @@ from styletutor.runs.background import Run
 from styletutor.runs.reconstruct import reconstruct_content
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import Gallery, LayerMap, PictureView, Slider, tile, within
-from styletutor.widgets.live import Note, Panel, columns
+from styletutor.widgets.live import Note, Panel, in_columns
 
 CHANNELS = 24  # on the sheet
 PATCHES = 6
@@ -66,7 +66,7 @@ class LayerExplorer(Panel):
         patches = Note("patches that excite this channel most, and boxed in the picture")
         right = widgets.VBox([patches, self.patches, self.buttons, self.note, self.survives])
         rooms = (left, "1 1 240px"), (middle, "1 1 340px"), (right, "1 1 340px")
-        self.children = [self.map, columns(*rooms)]
+        self.children = [self.map, in_columns(*rooms)]
 
     @property
     def layer(self) -> str:

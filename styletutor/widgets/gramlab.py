@@ -15,7 +15,7 @@ from styletutor.pictures.images import to_jpeg, to_png
 from styletutor.plots import strongest_channels
 from styletutor.widgets.elements import Gallery, Guard, PictureView, Slider, tile, within
 from styletutor.widgets.explorer import small, viridis
-from styletutor.widgets.live import WRAP, Note, button, columns
+from styletutor.widgets.live import WRAP, Note, button, in_columns
 
 MOVED = 4  # entries that are named
 FEATURES = 4  # feature maps that are shown
@@ -54,7 +54,7 @@ class GramLab(widgets.VBox):
         buttons = widgets.Box([self.shuffle_button, self.order_button], layout=WRAP)
         right = widgets.VBox([buttons, self.maps, self.figures, self.change])
         rooms = [(column, "1 1 300px") for column in (left, middle, right)]
-        super().__init__([columns(*rooms), Guard()])
+        super().__init__([in_columns(*rooms), Guard()])
         self.add_class("st-panel")
         self.layer.observe(lambda _: self._measure(), "value")
         self.view.observe(lambda change: self.paint(change["new"]), "stroke")

@@ -217,7 +217,7 @@ def button(
     return made
 
 
-def columns(*rooms: tuple[widgets.Widget, str]) -> widgets.Box:
+def in_columns(*rooms: tuple[widgets.Widget, str]) -> widgets.Box:
     """Widgets side by side, or below each other where it is narrow; each with its CSS `flex`."""
     for column, room in rooms:
         column.layout.flex, column.layout.min_width = room, "0"

@@ -15,7 +15,7 @@ from styletutor.runs.inputs import Picture
 from styletutor.runs.reconstruct import KINDS, reconstruct_each
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import Gallery, LayerMap, Slider, tile
-from styletutor.widgets.live import WRAP, Note, Panel, columns
+from styletutor.widgets.live import WRAP, Note, Panel, in_columns
 
 MOST = 6  # pictures in a batch
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -72,7 +72,7 @@ class ReconstructionLab(Panel):
         about = Note(f"up to {MOST} layers; weights: {vgg.name}, trained on {vgg.trained_on}")
         left = widgets.VBox([about, self.map, widgets.Box(rows, layout=WRAP)])
         right = widgets.VBox([self.buttons, self.note, self.gallery])
-        self.children = [columns((left, "1 1 480px"), (right, "1 1 480px"))]
+        self.children = [in_columns((left, "1 1 480px"), (right, "1 1 480px"))]
         self.note.say("choose layers, then press Start")
 
     def make_run(self) -> LabRun:

@@ -60,11 +60,11 @@ class Controls(widgets.Tab):
         self.evaluations = Slider(value=evaluations, min=1, max=most, label="evaluations")
         self.seed = widgets.IntText(value=seed, description="seed")
         self.board, self._named = Board(), []
-        choices = (self.recipe, self.weights, self.origin, self.seed)
-        for row in choices:
+        for row in (self.recipe, self.weights, self.origin, self.seed):
             row.style, row.layout = WORDS, {"width": "auto"}
-        self._own = {each: each.value for each in (*choices, self.size, self.evaluations)}
-        rows = [*choices[:2], self.costs, self.origin, self.size, self.evaluations, self.seed]
+        rows = [self.recipe, self.weights, self.origin, self.size, self.evaluations, self.seed]
+        self._own = {control: control.value for control in rows}
+        rows.insert(2, self.costs)  # below the networks
         super().__init__([self.contents, self.styles, widgets.VBox(rows)])
         self.titles = ("Content", "Style", "Settings")
         self.observe(lambda _: self._show_costs(), "selected_index")

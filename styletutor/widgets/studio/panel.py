@@ -19,7 +19,7 @@ from styletutor.runs.checkpoints import Frame
 from styletutor.runs.inputs import Picture
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import PictureView
-from styletutor.widgets.live import WRAP, Panel, button, columns
+from styletutor.widgets.live import WRAP, Panel, button, in_columns
 from styletutor.widgets.studio.controls import Controls
 from styletutor.widgets.studio.desk import BALANCE, fader
 from styletutor.widgets.studio.film import FrameSlider
@@ -84,7 +84,7 @@ class TransferStudio(Panel):
         curves.titles = ("Loss by term", "Loss by layer")
         desk = widgets.VBox([self.gauges.figures, self.controls.board, curves])
         rooms = (self.controls, "1 1 220px"), (stage, "2 1 392px"), (desk, "1 1 450px")
-        self.children = [columns(*rooms)]
+        self.children = [in_columns(*rooms)]
 
     def make_run(self) -> StudioRun:
         return StudioRun(*self.controls.arguments(), self.controls.describe())
