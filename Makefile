@@ -41,9 +41,8 @@ pocket: export MALLOC_TRIM_THRESHOLD_ := 8589934592
 pocket: $(LAB) ## train the pocket network anew; Ctrl-C, and the same command goes on
 	$(BIN)/python -m training.train --output styletutor/network/pocket.safetensors $(ARGS)
 
-pocket-report: $(LAB) ## judge it: JUDGE=a published weight file, PAIRS=a folder of pictures
-	$(BIN)/python -m training.judge $(if $(JUDGE),--judge "$(JUDGE)") \
-		$(if $(PAIRS),--pairs "$(PAIRS)") $(ARGS)
+pocket-report: $(LAB) ## judge it by its teacher; PAIRS=a folder of pictures of your own
+	$(BIN)/python -m training.judge $(if $(PAIRS),--pairs "$(PAIRS)") $(ARGS)
 
 clean: ## remove the environment
 	rm -rf .venv

@@ -93,8 +93,8 @@ def layer_sheet(vgg: VGG, photo: Tensor, layers: Sequence[str] | str, channels: 
     with torch.no_grad():
         features = vgg(photo.to(vgg.device), layers)
     sheet = _sheet(
-        1.4 * channels + 1.2, 1.55 * len(layers) * photo.shape[2] / photo.shape[3] + 0.9,
-        f"strongest channels per layer; weights: {vgg.name}, trained on {vgg.trained_on}",
+        1.4 * channels + 1.2, 1.55 * len(layers) * photo.shape[2] / photo.shape[3] + 1.1,
+        f"strongest channels per layer\nweights: {vgg.name}, trained on {vgg.trained_on}",
     )  # fmt: skip
     for row, (name, maps) in enumerate(features.items()):
         strongest = strongest_channels(maps, channels)

@@ -28,6 +28,7 @@ from styletutor.network.vgg19 import fetch_vgg19, find_vgg19
 from styletutor.network.weights import (
     POCKET_WIDTHS,
     check_weights,
+    convert_weights,
     load_vgg,
     untrained,
 )
@@ -321,6 +322,50 @@ def test_bad_safetensors_in_our_layout_are_refused(tmp_path: Path) -> None:
     whole = first | {"conv1_1.bias": torch.zeros(4)}
     safetensors.torch.save_file(whole, path, {"pooling": "sum"})
     refused(path, "unknown pooling 'sum'")
+    for level in ("-1", "0", "nan", "inf", "much"):
+        safetensors.torch.save_file(whole, path, {"level": level})
+        refused(path, "its level is no positive number")
+
+
+def test_weights_in_eight_bits_count_steps(tmp_path: Path) -> None:
+    """Codes and a step for each output channel, against the product in floats; both say a level."""
+    generator = torch.Generator().manual_seed(3)
+    state, floats, steps = state_dict(), {}, {}
+    for name in CONV_NAMES:
+        shape, bias = state[f"{key(name)}.weight"].shape, state[f"{key(name)}.bias"]
+        codes = torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
+        step = torch.rand(shape[0], generator=generator) * 0.002 + 1e-4
+        product = torch.stack([c.float() * s for c, s in zip(codes, step, strict=True)])
+        floats |= {f"{name}.weight": product, f"{name}.bias": bias}
+        steps |= {f"{name}.weight": codes, f"{name}.step": step, f"{name}.bias": bias}
+    paths = tmp_path / "floats.safetensors", tmp_path / "steps.safetensors"
+    for path, tensors in zip(paths, (floats, steps), strict=True):
+        safetensors.torch.save_file(tensors, path, {"level": "7.5"})
+    ours, theirs = (load_vgg(path, device="cpu") for path in paths)
+    for name, conv in ours.convolutions.items():
+        assert torch.equal(conv.weight, theirs.convolutions[name].weight), name
+    assert ours.level == theirs.level == 7.5
+    assert "8-bit" in check_weights(paths[1]).format
+    convert_weights(paths[1], tmp_path / "half.safetensors")
+    assert load_vgg(tmp_path / "half.safetensors", device="cpu").level == 7.5
+
+
+@pytest.mark.parametrize("broken", ["no weight", "floats", "too few steps", "whole steps"])
+def test_steps_that_fit_no_weights_are_refused(tmp_path: Path, broken: str) -> None:
+    path, codes = tmp_path / "bad.safetensors", torch.ones(4, 3, 3, 3, dtype=torch.int8)
+    tensors = {
+        "conv1_1.weight": codes,
+        "conv1_1.step": torch.ones(4),
+        "conv1_1.bias": torch.ones(4),
+    }
+    tensors |= {
+        "no weight": {"conv1_2.step": torch.ones(4)},
+        "floats": {"conv1_1.weight": codes.float()},
+        "too few steps": {"conv1_1.step": torch.ones(3)},
+        "whole steps": {"conv1_1.step": torch.ones(4, dtype=torch.int8)},
+    }[broken]
+    safetensors.torch.save_file(tensors, path)
+    refused(path, "does not fit its weights; get it again")
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -403,7 +448,7 @@ def test_untrained_networks_are_the_same_every_time(widths: tuple[int, ...]) -> 
 
 def test_an_untrained_network_keeps_a_signal() -> None:
     random = load_vgg("random", device="cpu")
-    assert (random.layers, random.pooling) == (layer_table(POCKET_WIDTHS), "avg")
+    assert (random.layers, random.pooling) == (layer_table(POCKET_WIDTHS), "max")
     deep = random(picture(64, 64), ["relu5_1"])["relu5_1"]
     assert 1e-3 < float(deep.std()) < 1e3
 
@@ -414,8 +459,8 @@ def test_every_machine_draws_the_same_weights() -> None:
 
 
 def test_pooling_is_passed_on() -> None:
-    assert load_vgg("pocket", device="cpu").pooling == "avg"  # as it was trained
-    assert load_vgg("pocket", pooling="max", device="cpu").pooling == "max"
+    assert load_vgg("pocket", device="cpu").pooling == "max"  # as it was trained
+    assert load_vgg("pocket", pooling="avg", device="cpu").pooling == "avg"
     with pytest.raises(ValueError, match=r"pooling 'mean'.*max.*avg"):
         load_vgg("vgg19", pooling="mean")
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from training.textures import KINDS, noise, turned
 
-SIZE = 224
+SIZE = 384
 
 
 def make_picture(number: int, size: int = SIZE) -> np.ndarray:

@@ -1,164 +1,144 @@
-"""The network in training, what teaches it, and its way back to plain convolutions."""
+"""The network in training, how far it is from its teacher, and its way into a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletutor.network.layers import CONV_NAMES, layer_table
-from styletutor.network.vgg import IMAGENET_MEAN, VGG
-from training.crops import sample
+from styletutor.cookbook.published import STYLE_LAYERS
+from styletutor.network.layers import CONV_NAMES
+from styletutor.network.vgg import VGG
+from training.selection import Parameters
 
-SPREAD = 0.25  # deviation of a pixel, roughly: what the network is fed has about unit size
-HEADS = ("relu2_2", "relu3_4", "relu4_4", "relu5_4")
-
-
-class Trunk(nn.Module):
-    """VGG-19's convolutions with batch normalisation, ReLU and average pooling."""
-
-    def __init__(self, widths: Iterable[int]) -> None:
-        super().__init__()
-        self.layers, channels = layer_table(tuple(widths)), 3
-        self.convolutions, self.norms = nn.ModuleDict(), nn.ModuleDict()
-        for layer in self.layers:
-            if layer.kind == "conv":
-                conv = nn.Conv2d(channels, layer.channels, 3, padding=1, bias=False)
-                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-                self.convolutions[layer.name] = conv
-                self.norms[layer.name] = nn.BatchNorm2d(layer.channels)
-                channels = layer.channels
-
-    def forward(self, x: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        features = {}
-        for layer in self.layers:
-            if layer.kind == "conv":
-                x = self.norms[layer.name](self.convolutions[layer.name](x))
-            elif layer.kind == "relu":
-                x = F.relu(x)
-            elif layer.name != "pool5":
-                x = F.avg_pool2d(x, 2)
-            if layer.name in wanted:
-                features[layer.name] = x
-        return features
+RELUS = [name.replace("conv", "relu") for name in CONV_NAMES]
+ASKED_FOR = (*STYLE_LAYERS, "relu4_2")  # what most recipes read
+ASIDE = 0.3  # what the error of any other layer counts
 
 
 class Student(nn.Module):
-    """The trunk with what it is taught by: a classifier per block and decoders."""
+    """VGG-19's layers with few channels, and the teacher's channels that they stand for."""
 
-    def __init__(self, widths: Iterable[int], classes: int, rebuild: Mapping[str, float]) -> None:
+    def __init__(self, parameters: Parameters, chosen: Mapping[str, list[int]]) -> None:
         super().__init__()
-        self.trunk, self.rebuild = Trunk(widths), rebuild
-        rows = {layer.name: layer for layer in self.trunk.layers}
-        self.heads = nn.ModuleDict({n: nn.Linear(2 * rows[n].channels, classes) for n in HEADS})
-        self.decoders = nn.ModuleDict(
-            {name: _decoder(rows[name].channels, rows[name].stride) for name in rebuild}
-        )
+        self.chosen = {name.replace("conv", "relu"): places for name, places in chosen.items()}
+        self.convolutions = nn.ModuleDict()
+        for name, (weight, bias) in parameters.items():
+            self.convolutions[name] = conv = nn.Conv2d(*weight.shape[1::-1], 3, padding=1)
+            conv.load_state_dict({"weight": weight, "bias": bias})
+        self.to(memory_format=torch.channels_last)
 
-    def forward(
-        self, crops: Tensor, which: Tensor, disturbance: Tensor | float = 0.0
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The loss, the share of crops told apart by the last head, and each decoder's error.
+    @classmethod
+    def like(cls, state: Mapping[str, Tensor], chosen: Mapping[str, list[int]]) -> Student:
+        """The student whose `state_dict` this was."""
+        ends = (f"convolutions.{name}." for name in CONV_NAMES)
+        pairs = ((state[end + "weight"], state[end + "bias"]) for end in ends)
+        return cls(dict(zip(CONV_NAMES, pairs, strict=True)), chosen)
 
-        The decoders must rebuild the crop without the `disturbance` that is added to it; those of
-        blocks 1 and 2 with it, for what is small has to be seen before it can be ignored.
-        """
-        x = standardised(crops)
-        disturbed = x + disturbance
-        features = self.trunk(disturbed, {*HEADS, *self.rebuild})
-        told = 0
-        for name, head in self.heads.items():
-            logits = head(_statistics(features[name])).float()
-            told = told + F.cross_entropy(logits, which, label_smoothing=0.05)
-        right = (logits.argmax(1) == which).float().mean()
-        errors = {
-            name: F.mse_loss(decoder(features[name]).float(), disturbed if name[4] in "12" else x)
-            for name, decoder in self.decoders.items()
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Features after each ReLU for pictures from which the mean was subtracted."""
+        features = {}
+        for name, relu in zip(CONV_NAMES, RELUS, strict=True):
+            if name.endswith("_1") and features:
+                x = F.max_pool2d(x, 2)
+            features[relu] = x = F.relu(self.convolutions[name](x))
+        return features
+
+    def parameters_by_name(self) -> Parameters:
+        """Weights and biases, on the CPU."""
+        return {
+            name: (conv.weight.detach().cpu().contiguous(), conv.bias.detach().cpu())
+            for name, conv in self.convolutions.items()
         }
-        loss = told + sum(self.rebuild[name] * error for name, error in errors.items())
-        return loss, right, errors
 
 
-def standardised(crops: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] as the network is fed them: about mean 0 and deviation 1."""
-    return (crops - crops.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)) / SPREAD
+def errors(student: Student, teacher: VGG, crops: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    """What is wrong per layer: `features_apart`, and in the style layers also `styles_apart`."""
+    with torch.no_grad():
+        theirs = teacher(crops, RELUS)
+        x = crops - teacher.mean
+    ours, found = student(x.contiguous(memory_format=torch.channels_last)), {}
+    for name, features in ours.items():
+        aim = theirs[name][:, student.chosen[name]]
+        found[name] = (features_apart(features, aim),)
+        if name in STYLE_LAYERS:
+            found[name] += (styles_apart(features, aim),)
+    return found
 
 
-def _decoder(channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, 128, 1),
-        nn.ReLU(),
-        nn.Conv2d(128, 3 * stride**2, 3, padding=1),
-        nn.PixelShuffle(stride),
-    )
+def loss(found: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
+    """One number of `errors`."""
+    return sum(sum(e) * (1 if name in ASKED_FOR else ASIDE) for name, e in found.items())
 
 
-def _statistics(features: Tensor) -> Tensor:
+def features_apart(ours: Tensor, theirs: Tensor) -> Tensor:
+    """‖F - T‖² / ‖T‖² of two (B, C, H, W)."""
+    theirs = theirs.float()
+    return (ours.float() - theirs).square().sum() / theirs.square().sum()
+
+
+def styles_apart(ours: Tensor, theirs: Tensor) -> Tensor:
+    """How far the differences of Gram matrices within a batch are apart, as a share of theirs.
+
+    The mean over all pairs i, j of ‖(G_i - G_j) - (A_i - A_j)‖² over that of ‖A_i - A_j‖², G of
+    `ours` and A of `theirs` (B, C, H, W): a descent compares two pictures, and what is wrong with
+    both alike does no harm.
+    """
+    gram, aim = _gram(ours), _gram(theirs)
+    wrong = gram - aim
+    return (wrong - wrong.mean(0)).square().sum() / (aim - aim.mean(0)).square().sum()
+
+
+def _gram(features: Tensor) -> Tensor:
     flat = features.float().flatten(2)
-    return torch.cat([flat.mean(2), (flat.var(2) + 1e-5).sqrt()], 1)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
-def worst_case(
-    student: Student, crops: Tensor, which: Tensor, strength: float, seed: int
-) -> Tensor | float:
-    """The small change of each crop that hurts most, to first order; deviation up to `strength`.
+def rescaled(parameters: Parameters, factors: Mapping[str, float]) -> Parameters:
+    """The same network with each layer's features `factors` (by conv name) times as strong."""
+    scaled, before = {}, 1.0
+    for name, (weight, bias) in parameters.items():
+        scaled[name] = weight * (factors[name] / before), bias * factors[name]
+        before = factors[name]
+    return scaled
 
-    A network trained against it (Goodfellow et al. 2015) reacts to visible changes only, so that
-    a descent on its features has to draw strokes where it would else find invisible grain. In
-    units of SPREAD, with a strength drawn anew for each crop.
+
+@torch.no_grad()
+def unit_factors(teacher: VGG, crops: Tensor) -> dict[str, float]:
+    """What makes each layer's mean activation over `crops` 1."""
+    means = teacher(crops, RELUS, read=lambda _, features: 1 / features.mean().item())
+    return {name: means[relu] for name, relu in zip(CONV_NAMES, RELUS, strict=True)}
+
+
+@torch.no_grad()
+def strength_factors(parameters: Parameters, teacher: VGG, crops: Tensor) -> dict[str, float]:
+    """What makes losses of the student mean the same as the teacher's, over `crops`.
+
+    In the layers that styles are read from, the mean square of a Gram matrix divided by N·M becomes
+    the teacher's, in all others that of the features: nearly all programs count in means, and so
+    their weights need no change. (For sums no such factor exists: a sum over fewer channels has
+    another balance.)
     """
-    if not strength:
-        return 0.0
-    generator = torch.Generator().manual_seed(seed + 1)
-    disturbance = torch.randn(crops.shape, generator=generator).to(crops) * strength / 4
-    disturbance.requires_grad_()
-    (gradient,) = torch.autograd.grad(student(crops, which, disturbance)[0], disturbance)
-    size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-12
-    drawn = torch.rand((len(crops), 1, 1, 1), generator=generator).to(crops) * strength
-    return (disturbance.detach() + gradient / size * drawn).contiguous(
-        memory_format=torch.channels_last
+    student = VGG(
+        parameters, name="", trained_on="", sha256="", mean=teacher.mean.flatten().tolist()
     )
 
+    def size(name: str, features: Tensor) -> float:
+        if name not in STYLE_LAYERS:
+            return features.square().mean().sqrt().item()
+        return (_gram(features) / features.shape[1]).square().mean().sqrt().sqrt().item()
 
-@torch.no_grad()
-def settle(trunk: Trunk, pictures: Tensor, side: int) -> None:
-    """Take the norms' mean and variance anew from undisturbed crops."""
-    for norm in trunk.norms.values():
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average
-    for seed in range(40):
-        crops, _ = sample(pictures, 64, side, seed)
-        trunk(standardised(crops), ())
+    ours, theirs = (vgg(crops, RELUS, read=size) for vgg in (student, teacher))
+    return {c: theirs[r] / ours[r] for c, r in zip(CONV_NAMES, RELUS, strict=True)}
 
 
-def fold(trunk: Trunk) -> dict[str, tuple[Tensor, Tensor]]:
-    """Weights and biases, for pictures in [0, 1], that do what convolution and norm do together."""
-    parameters = {}
-    for name, conv in trunk.convolutions.items():
-        norm = trunk.norms[name]
-        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-        weight = conv.weight * gain.view(-1, 1, 1, 1) / (SPREAD if name == "conv1_1" else 1)
-        bias = norm.bias - norm.running_mean * gain
-        parameters[name] = weight.detach().cpu(), bias.detach().cpu()
-    return parameters
-
-
-@torch.no_grad()
-def balance(
-    parameters: dict[str, tuple[Tensor, Tensor]], crops: Tensor
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """The same network with each layer's features scaled, as a whole, to mean 1 over `crops`.
-
-    One factor per layer changes no loss that is a share of its target. (A factor for each channel
-    does, for the worse: it turns weak channels into coloured noise.)
-    """
-    about = {"name": "pocket", "trained_on": "", "sha256": "", "pooling": "avg"}
-    relus = [name.replace("conv", "relu") for name in CONV_NAMES]
-    means = [f.mean() for f in VGG(parameters, **about)(crops.cpu(), relus).values()]
-    scaled, before = {}, torch.ones(())
-    for (name, (weight, bias)), mean in zip(parameters.items(), means, strict=True):
-        scaled[name] = weight * before / mean, bias / mean
-        before = mean
-    return scaled
+def coded(parameters: Parameters) -> dict[str, Tensor]:
+    """Tensors of a file: weights in 8 bits, one step per output channel (at most ± 127 of them)."""
+    tensors = {}
+    for name, (weight, bias) in parameters.items():
+        step = weight.abs().amax((1, 2, 3)) / 127
+        codes = (weight / step.view(-1, 1, 1, 1)).round().to(torch.int8)
+        tensors |= {f"{name}.weight": codes, f"{name}.step": step, f"{name}.bias": bias}
+    return tensors

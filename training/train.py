@@ -1,12 +1,10 @@
-"""Train the pocket network: VGG-19's layers, narrower, on pictures that need no download.
+"""Train the pocket network: VGG-19 with few channels, taught by the published one.
 
     python -m training.train --output styletutor/network/pocket.safetensors        (or: make pocket)
 
-The network learns to tell pictures apart from small crops, by the mean and deviation of its
-features alone, at the end of each block: statistics without positions, as a Gram matrix is. Beside
-that, small decoders must rebuild the crop from some layers, which keeps content and colour in them.
-Batch normalisation is folded into the convolutions afterwards. Stop it with Ctrl-C whenever you
-like: the same command goes on where it stopped.
+Channels of the teacher are chosen and fitted by least squares, layer by layer; then all layers
+descend together on what is wrong with their features and Gram matrices. Stop it with Ctrl-C
+whenever you like: the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -26,114 +24,150 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+import styletutor as st
 from styletutor.machine import default_device
+from styletutor.network.layers import CONV_NAMES
+from styletutor.network.vgg import VGG
 from styletutor.network.weights import POCKET_WIDTHS
 from styletutor.pictures.writing import write_file
 from training.crops import collect, photographs, sample
-from training.student import SPREAD, Student, balance, fold, settle, worst_case
+from training.selection import select
+from training.student import (
+    ASKED_FOR,
+    Student,
+    coded,
+    errors,
+    loss,
+    rescaled,
+    strength_factors,
+    unit_factors,
+)
 
-REBUILD = (("relu2_1", 1.0), ("relu3_1", 3.0), ("relu4_2", 6.0))
 BUILD = Path(__file__).parent / "build"
+FAR = 2**40  # seeds of crops that are not for the descent
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train by the command line's `arguments`; returns the exit code."""
     options = _parser().parse_args(arguments)
-    options.rebuild = dict(options.rebuild)
     settings = {k: v for k, v in vars(options).items() if k not in ("output", "device", "work")}
     device = torch.device(options.device) if options.device else default_device()
     options.work.mkdir(parents=True, exist_ok=True)
     pictures = collect(options.pictures, options.work / f"pictures-{options.pictures}.npy")
-    torch.manual_seed(options.seed)
-    student = Student(options.widths, len(pictures), options.rebuild).to(device)
-    student.to(memory_format=torch.channels_last)
+    teacher = st.load_vgg(options.teacher, device=device)
+
+    def crops(count: int, seed: int = FAR) -> Tensor:
+        return sample(pictures, count, options.crop, options.seed * FAR + seed).to(device)
+
     try:
-        seconds = train(student, pictures.to(device), settings, options.work / "checkpoint.pt")
+        state, checkpoint = None, options.work / "checkpoint.pt"
+        if checkpoint.exists():
+            saved = torch.load(checkpoint, map_location=device, weights_only=True)
+            state = saved if saved["settings"] == settings else None
+        unit = in_units(teacher, crops(64))
+        if state is None:
+            began = time.monotonic()
+            parameters, chosen = select(
+                unit, dict(zip(CONV_NAMES, options.widths, strict=True)), crops
+            )
+            state = {"settings": settings, "chosen": chosen, "done": 0, "optimiser": None}
+            state |= {"student": Student(parameters, chosen).state_dict()}
+            state |= {"seconds": time.monotonic() - began}
+            _keep(state, checkpoint)
+        student = train(unit, crops, state, checkpoint)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
-    settle(student.trunk, pictures.to(device), options.crop)
-    parameters = balance(fold(student.trunk), sample(pictures, 64, 128, 0)[0])
-    save_pocket(parameters, options.output, settings, seconds, len(pictures))
+    parameters = student.parameters_by_name()
+    strength = strength_factors(parameters, teacher.cpu(), crops(64).cpu())
+    tensors = coded(rescaled(parameters, strength))
+    write_file(options.output, save(tensors, about(teacher, settings, state["seconds"])))
     print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
-def train(student: Student, pictures: Tensor, settings: dict, checkpoint: Path) -> float:
-    """Train in place, from `checkpoint` on if that has the same settings; seconds that it took."""
-    optimiser = torch.optim.AdamW(student.parameters(), weight_decay=settings["weight_decay"])
-    batches, done, seconds = settings["batches"], 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=pictures.device, weights_only=True)
-        if saved["settings"] == settings:
-            student.load_state_dict(saved["student"])
-            optimiser.load_state_dict(saved["optimiser"])
-            done, seconds = saved["done"], saved["seconds"]
-    dtype = torch.bfloat16 if settings["precision"] == "bfloat16" else torch.float32
-    bar = tqdm(initial=done, total=batches, desc="training", unit="batch", smoothing=0.05)
-    accuracy, began = 0.0, time.monotonic()
+def in_units(teacher: VGG, crops: Tensor) -> VGG:
+    """The teacher with each layer's features, as a whole, scaled to mean 1 over `crops`."""
+    parameters = {n: (conv.weight, conv.bias) for n, conv in teacher.convolutions.items()}
+    says = {"name": teacher.name, "trained_on": teacher.trained_on, "sha256": teacher.sha256}
+    scaled = rescaled(parameters, unit_factors(teacher, crops))
+    return VGG(scaled, **says, mean=teacher.mean.flatten().tolist()).to(teacher.device)
+
+
+def train(teacher: VGG, crops: Callable[..., Tensor], state: dict, checkpoint: Path) -> Student:
+    """The student after all its batches, from `state` on, which is kept up to date.
+
+    `crops(n, seed)` gives n crops. Raises KeyboardInterrupt after a Ctrl-C, with the checkpoint
+    written.
+    """
+    settings, began, before = state["settings"], time.monotonic(), state["seconds"]
+    student = Student.like(state["student"], state["chosen"]).to(teacher.device)
+    optimiser = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
+    if state["optimiser"]:
+        optimiser.load_state_dict(state["optimiser"])
+    low = settings["precision"] == "bfloat16"
+    teacher, device = teacher.low_precision() if low else teacher, teacher.device.type
+    batches = settings["batches"]
+    bar = tqdm(initial=state["done"], total=batches, desc="training", unit="batch", smoothing=0.05)
 
     def keep() -> None:
-        spent = seconds + time.monotonic() - began
-        state = {"student": student.state_dict(), "optimiser": optimiser.state_dict()}
-        state |= {"settings": settings, "done": done, "seconds": spent}
-        partial = checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(checkpoint)
+        state["seconds"] = before + time.monotonic() - began
+        state.update(student=student.state_dict(), optimiser=optimiser.state_dict())
+        _keep(state, checkpoint)
 
     try:
-        while done < batches:
-            warm = min(1, (done + 1) / 100)
-            rate = settings["rate"] * warm * 0.5 * (1 + math.cos(math.pi * done / batches))
+        while state["done"] < batches:
+            done = state["done"]
+            slope = 0.5 * (1 + math.cos(math.pi * done / batches))
             for group in optimiser.param_groups:
-                group["lr"] = rate
-            seed = settings["seed"] * 2**32 + done
-            crops, which = sample(pictures, settings["batch"], settings["crop"], seed)
-            with torch.autocast(crops.device.type, dtype, enabled=dtype != torch.float32):
-                disturbance = worst_case(student, crops, which, settings["disturb"], seed)
-                loss, right, errors = student(crops, which, disturbance)
+                group["lr"] = settings["rate"] * slope * min(1, (done + 1) / 50)
+            with torch.autocast(device, torch.bfloat16, enabled=low):
+                found = errors(student, teacher, crops(settings["batch"], done))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss(found).backward()
             optimiser.step()
-            done += 1
+            state["done"] += 1
             bar.update()
             if done % 20 == 0:
-                accuracy += (right.item() - accuracy) * (0.1 if accuracy else 1)
-                told = {name: f"{error.item():.3f}" for name, error in errors.items()}
-                bar.set_postfix(right=f"{accuracy:.0%}", loss=f"{loss.item():.2f}", **told)
-            if done % 1000 == 0:
+                bar.set_postfix({name: f"{found[name][0].item():.3f}" for name in ASKED_FOR})
+            if done % 500 == 499:
                 keep()
-    except KeyboardInterrupt:
-        keep()
-        raise
     finally:
         bar.close()
-    keep()
-    return seconds + time.monotonic() - began
+        keep()
+    return student
 
 
-def save_pocket(
-    parameters: Mapping[str, tuple[Tensor, Tensor]],
-    path: Path,
-    settings: Mapping,
-    seconds: float,
-    classes: int,
-) -> None:
-    """Write the weights as float16 safetensors, with how they came about as metadata."""
-    tensors = {}
-    for name, (weight, bias) in parameters.items():
-        tensors |= {f"{name}.weight": weight.half().contiguous(), f"{name}.bias": bias.half()}
-    photos = 4 * len(photographs())
-    metadata = {
-        "trained_on": f"{classes - photos} procedural pictures and {photos} photograph crops",
-        "pooling": "avg",
+def _keep(state: Mapping, checkpoint: Path) -> None:
+    partial = checkpoint.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(checkpoint)
+
+
+def about(teacher: VGG, settings: Mapping, seconds: float) -> dict[str, str]:
+    """What the file says of itself."""
+    says = {
+        "trained_on": f"{settings['pictures']} drawings and {len(photographs())} photographs, by "
+        f"{teacher.name}",
+        "teacher": f"{teacher.name}, trained on {teacher.trained_on}",
+        "teacher_sha256": teacher.sha256,
+        "changes": "fewer channels, their weights fitted and trained anew, in 8 bits",
+        "pooling": teacher.pooling,
+        "mean": json.dumps(teacher.mean.flatten().double().tolist()),
         "date": date.today().isoformat(),
         "commit": _commit(),
         "arguments": json.dumps(settings),
         "minutes": f"{seconds / 60:.0f}",
         "licence": "MIT",
     }
-    write_file(path, save(tensors, metadata))
+    if teacher.level:
+        says["level"] = str(teacher.level)
+    if "Oxford" in teacher.name:
+        says["teacher_credit"] = (
+            "VGG-19 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of "
+            "Oxford, CC BY 4.0"
+        )
+    return says
 
 
 def _commit() -> str:
@@ -142,11 +176,6 @@ def _commit() -> str:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def _share(text: str) -> tuple[str, float]:
-    name, _, weight = text.partition("=")
-    return name, float(weight)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,23 +187,15 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--output", type=Path, required=True, help="the weight file to write")
     add("--work", type=Path, default=BUILD, help="folder for pictures and checkpoint")
+    add("--teacher", default="vgg19", help="whose features are learnt: a name or a weight file")
     add("--device", help="cpu, cuda or mps (default: the fastest)")
-    add("--widths", type=int, nargs=5, default=list(POCKET_WIDTHS), help="channels per block")
-    add("--pictures", type=int, default=768, help="procedural pictures to draw")
-    add("--batches", type=int, default=6500)
-    add("--batch", type=int, default=64, help="crops per batch")
-    add("--crop", type=int, default=64, help="side of a crop, pixels")
-    add("--rate", type=float, default=2e-3, help="AdamW's highest learning rate")
-    add("--weight-decay", type=float, default=0.05)
-    add("--rebuild", type=_share, nargs="*", default=REBUILD, metavar="LAYER=WEIGHT",
-        help="layers from which the crop must be rebuilt")  # fmt: skip
+    add("--widths", type=int, nargs=16, default=list(POCKET_WIDTHS), help="channels per layer")
+    add("--pictures", type=int, default=512, help="procedural pictures to draw")
+    add("--batches", type=int, default=5000)
+    add("--batch", type=int, default=6, help="crops per batch")
+    add("--crop", type=int, default=192, help="side of a crop, pixels")
+    add("--rate", type=float, default=2e-4, help="Adam's highest learning rate")
     add("--precision", choices=("bfloat16", "float32"), default="bfloat16")
-    add(
-        "--disturb",
-        type=float,
-        default=0.03,
-        help=f"strength of the worst-case noise, in units of {SPREAD}",
-    )
     add("--seed", type=int, default=0)
     return parser
 

@@ -96,9 +96,22 @@ def _safetensors(path: Path) -> Contents:
         says = {"trained_on": "unknown"} | (file.metadata() or {})
     if "conv1_1.weight" not in state:
         return Contents("safetensors", by_torchvisions_names(state))
+    steps = [key for key in state if key.endswith(".step")]
+    for key in steps:
+        step, weight = state.pop(key), key.replace(".step", ".weight")
+        state[weight] = _from_steps(state.get(weight), step, key)
     keys = {name: f"{name}." for name in CONV_NAMES}
     parameters = _pairs(state, keys, "conv")
-    return Contents("safetensors in styletutor's layout", parameters, "styletutor", about=says)
+    layout = "safetensors in styletutor's layout" + ", 8-bit" * bool(steps)
+    return Contents(layout, parameters, "styletutor", about=says)
+
+
+def _from_steps(codes: Tensor | None, step: Tensor, key: str) -> Tensor:
+    # Weights of 8 bits: so many steps, each output channel with its own.
+    fits = codes is not None and codes.dtype == torch.int8 and codes.shape[:1] == step.shape
+    if not (fits and step.is_floating_point()):
+        raise ValueError(f"its {key} does not fit its weights; get it again")
+    return codes * step.float().view(-1, *[1] * (codes.ndim - 1))
 
 
 def by_torchvisions_names(state: Mapping[str, Tensor]) -> Parameters:

@@ -29,7 +29,7 @@ class Layer:
 
 
 def layer_table(widths: Sequence[int] = FULL_WIDTH) -> tuple[Layer, ...]:
-    """All layers conv1_1 … pool5 in order, for the given number of channels per block.
+    """All layers conv1_1 … pool5 in order, `widths` channels per block (5) or convolution (16).
 
     Stride and receptive field follow from the kernel size k and stride s of each layer: the field
     grows by (k - 1) times the stride so far, the stride by the factor s.
@@ -41,9 +41,12 @@ def layer_table(widths: Sequence[int] = FULL_WIDTH) -> tuple[Layer, ...]:
         at = {"block": block, "channels": width, "stride": stride, "receptive_field": field}
         rows.append(Layer(name=f"{kind}{block}{number}", kind=kind, parameters=parameters, **at))
 
-    blocks = zip(CONVOLUTIONS_PER_BLOCK, widths, strict=True)
-    for block, (repeats, width) in enumerate(blocks, start=1):
+    if len(widths) == len(CONVOLUTIONS_PER_BLOCK):
+        widths = [w for w, n in zip(widths, CONVOLUTIONS_PER_BLOCK, strict=True) for _ in range(n)]
+    wide = iter(widths)
+    for block, repeats in enumerate(CONVOLUTIONS_PER_BLOCK, start=1):
         for i in range(1, repeats + 1):
+            width = next(wide)
             field += 2 * stride
             add("conv", block, f"_{i}", width * (channels * 9 + 1))
             add("relu", block, f"_{i}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from styletutor.network.batches import leading
 from styletutor.network.frozen import FrozenConv, pool
-from styletutor.network.layers import CONV_NAMES, FULL_WIDTH, Layer, check_layer, layer_table
+from styletutor.network.layers import CONV_NAMES, Layer, check_layer, layer_table
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
@@ -238,12 +238,11 @@ def _check_parameters(parameters: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[
     if not present or present != convolutions[: len(present)]:
         missing = next(name for name in CONV_NAMES if name not in parameters)
         raise ValueError(f"these weights have no {missing}; VGG-19 needs its layers from the first")
-    channels, widths = 3, list(FULL_WIDTH)
+    widths = []
     for row in present:
-        name, block, (weight, bias) = row.name, row.block - 1, parameters[row.name]
-        if name.endswith("_1"):
-            widths[block] = len(weight) if weight.ndim else 0
-        expected = (widths[block], channels, 3, 3)
+        name, (weight, bias) = row.name, parameters[row.name]
+        channels = widths[-1] if widths else 3
+        expected = (len(weight) if weight.ndim else 0, channels, 3, 3)
         if tuple(weight.shape) != expected or tuple(bias.shape) != expected[:1]:
             raise ValueError(
                 f"{name} has weights of shape {tuple(weight.shape)} and biases of shape "
@@ -251,8 +250,8 @@ def _check_parameters(parameters: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[
             )
         if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
             raise ValueError(f"{name} has weights that are not finite numbers; the file is damaged")
-        channels = widths[block]
-    table = layer_table(widths)
+        widths.append(len(weight))
+    table = layer_table(widths + widths[-1:] * (len(convolutions) - len(present)))
     end = [layer.name for layer in table].index(present[-1].name) + 2  # its relu belongs to it
     if end < len(table) and table[end].kind == "pool":
         end += 1

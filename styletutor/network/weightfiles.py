@@ -2,14 +2,16 @@
 
 Every file becomes the one convention of `VGG`: RGB in [0, 1], the mean subtracted explicitly,
 scale and channel order folded into conv1_1. Files of this project's own making, in safetensors,
-are written so: tensors "conv1_1.weight", "conv1_1.bias", …, and metadata "trained_on", "pooling"
-and "mean".
+are written so: tensors "conv1_1.weight", "conv1_1.bias", …, and metadata "trained_on", "pooling",
+"mean" and, where it is known, "level". Weights in 8 bits are counted in a "conv1_1.step" per output
+channel.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class WeightsInfo:
     sha256: str
     format: str
     last_layer: str
-    widths: tuple[int, ...]  # channels of each block that the file reaches
+    widths: tuple[int, ...]  # channels of the first layer of each block that the file reaches
     dtype: str
     # "torchvision": RGB, [0, 1], mean and std; "caffe" and "keras": BGR, 0–255, mean;
     # "matconvnet": RGB, 0–255, mean; "styletutor": as `VGG`
@@ -93,7 +95,7 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
             trained_on += " (convention assumed)"
         known = whose and f"vgg19 ({whose}{', 8-bit' * _is_coded(contents)})"
         says = {"name": known or path.stem, "trained_on": trained_on, "sha256": sha256}
-        says |= {"level": PRINTS[whose].level} if whose else {}
+        says["level"] = PRINTS[whose].level if whose else _level(about)
         mean = _mean(contents) or CONVENTIONS[convention][2]
         if weight.shape[1:] == (3, 3, 3):  # if not, VGG says so
             parameters["conv1_1"] = (_for_rgb(weight, convention), bias)
@@ -126,9 +128,20 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
         tensors |= {f"{name}.weight": half, f"{name}.bias": conv.bias}
     mean = json.dumps(network.mean.flatten().double().tolist())
     says = {"trained_on": network.trained_on, "pooling": network.pooling, "mean": mean}
+    says |= {"level": str(network.level)} if network.level else {}
     data = save(tensors, says)
     write_file(path, data)
     return len(data)
+
+
+def _level(about: Mapping[str, str]) -> float | None:
+    try:
+        level = float(about["level"]) if "level" in about else None
+        if level is None or 0 < level < 1e6:
+            return level
+    except ValueError:
+        pass
+    raise ValueError("its level is no positive number; get it again")
 
 
 def _mean(contents: Contents) -> tuple[float, ...] | None:

