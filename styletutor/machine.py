@@ -6,7 +6,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import psutil
 import torch
@@ -54,6 +54,26 @@ def full_float32(device: torch.device) -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 _switch(*_before)
+
+
+@contextmanager
+def usual_torch() -> Iterator[None]:
+    """PyTorch without what a caller has chosen for all of a program; a decorator as well.
+
+    Inference mode lets no gradient through, autocast rounds where exact numbers are promised, and
+    another default type or device changes noise, weights and the numbers of knobs.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        yield
 
 
 def is_out_of_memory(error: BaseException) -> bool:

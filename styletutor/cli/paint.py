@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import os
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
 import styletutor as st
 from styletutor.cli.progress import Watch, numbered, progress_files
 from styletutor.cli.replay import Replay, as_options, check_network, read_report, read_saved
+from styletutor.cli.telling import save_somewhere, say
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
-from styletutor.pictures.images import check_writable
-from styletutor.pictures.writing import check_apart, try_writing, write_file
+from styletutor.pictures.images import check_fits, check_writable
+from styletutor.pictures.writing import check_apart, try_writing
+from styletutor.runs.checkpoints import without_interrupts
+from styletutor.runs.inputs import scale_content
 from styletutor.runs.result import Result
 from styletutor.timelapse import check_film
 
@@ -112,8 +114,8 @@ def _replay(arguments: argparse.Namespace, command: str) -> Replay:
     given = {name for name, value in vars(arguments).items() if value not in (None, False)}
     if replay.turned and given & RECIPE_SETTINGS:
         replay = replace(replay, turned={})
-        print("styletutor: weights were turned in that run; with other settings they stay as they "
-              "begin", flush=True)  # fmt: skip
+        kept = "with other settings they stay as they begin"
+        say(f"styletutor: weights were turned in that run; {kept}")
     words = [arguments.kind] if "kind" in arguments else []
     recorded = replay.settings
     strange = [name for name in recorded if name not in vars(arguments)]
@@ -213,17 +215,44 @@ def _finish(
     pooling = None if "pooling" in taken else arguments.pooling
     vgg = st.load_vgg(arguments.weights or "auto", pooling=pooling, device=arguments.device)
     check_network(vgg, replay.sha256)
+    recipe = find_recipe(settings.get("recipe", "default"))
+    sides = (settings.get(name) for name in ("size", "width"))
+    size = scale_content(first[0], vgg, *sides, recipe.side).shape[2:]
+    for path in (arguments.output, arguments.checkpoint_output, arguments.timelapse):
+        if path is not None:
+            check_fits(path, size)
     watch = Watch(arguments, replay)
     result = verb(*first, vgg=vgg, on_step=watch, **settings)
-    result.save(arguments.output)
-    if arguments.report is not None:
-        text = json.dumps(result.report(), indent=1)
-        write_file(arguments.report, text.encode("utf-8"))
-    print(f"{result}\nsaved {arguments.output}")
-    watch.finish(result)
+    with suppress(KeyboardInterrupt), without_interrupts():  # nobody waits long for it
+        faults = _save(arguments, watch, result)
+    say(f"{result}")
     if len(result.history) == replay.stop_after:
-        print("styletutor: ended where the run of the report was interrupted", flush=True)
-    elif result.interrupted:
-        print("styletutor: interrupted; saved the best picture so far", file=sys.stderr)
+        say("styletutor: ended where the run of the report was interrupted")
+    elif result.interrupted and not faults:
+        say("styletutor: interrupted; saved the best picture so far", error=True)
         return 130
-    return 0
+    return 2 if faults else 0
+
+
+def _save(arguments: argparse.Namespace, watch: Watch, result: Result) -> bool:
+    """Save all that is wanted, the picture first; was there a file that found no place of its own?
+
+    One that finds no place at all is said as well, and the others are still saved.
+    """
+    beside = [os.path.dirname(os.path.abspath(name)) for name in _inputs(arguments)]
+    words: list[tuple[str, bool]] = []
+    for path, save in ((arguments.output, result.save), *watch.files(result)):
+        try:
+            path, fault = save_somewhere(save, path, beside)
+            words.append((fault or f"saved {path}", bool(fault)))
+        except OSError as error:
+            words.append((f"{error}; it is lost", True))
+    for text, fault in words:
+        say(f"styletutor: error: {text}" if fault else text, error=fault)
+    return any(fault for _, fault in words)
+
+
+def _inputs(arguments: argparse.Namespace) -> list[str]:
+    """The files that the command line names, the content picture first."""
+    named = [getattr(arguments, name, None) for name in ("content", "image", "settings")]
+    return [name for name in named if name is not None and os.path.isfile(name)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from styletutor.cli.replay import Replay
+from styletutor.cli.telling import say
 from styletutor.descent import Step, Stop
 from styletutor.pictures.colours import keep_colours
 from styletutor.pictures.images import save_image, to_uint8
@@ -42,7 +45,7 @@ class Watch:
         options = self.arguments
         if options.print_iterations and step.evaluation % options.print_iterations == 0:
             losses = ", ".join(f"{name} {value:g}" for name, value in step.losses.items())
-            print(f"evaluation {step.evaluation}/{step.evaluations}: {losses}", flush=True)
+            say(f"evaluation {step.evaluation}/{step.evaluations}: {losses}")
         if getattr(options, "colours", None) == "content":
             best = keep_colours(step.best.clamp(0, 1), step.objective.content)
             step = replace(step, best=best)
@@ -62,25 +65,28 @@ class Watch:
         if step.evaluation == self.replay.stop_after:
             raise Stop
 
-    def finish(self, result: Result) -> None:
-        """Save the film and the course of the losses, as far as they are wanted."""
-        if self.arguments.timelapse:
-            film = self.film or Timelapse([])
-            last = to_uint8(result.image)
+    def files(self, result: Result) -> Iterator[tuple[str, Callable[[str], None]]]:
+        """Where report, film and losses go, as far as they are wanted, and what saves each."""
+        options = self.arguments
+        text, plot = progress_files(options)
+        if options.report is not None:
+            report = json.dumps(result.report(), indent=1, allow_nan=False).encode("utf-8")
+            yield options.report, lambda path: write_file(path, report)
+        if options.timelapse:
+            film, last = self.film or Timelapse([]), to_uint8(result.image)
             if not film.frames or not np.array_equal(film.frames[-1], last):
                 film.frames.append(last)
-            film.save(self.arguments.timelapse)
-            print(f"saved {self.arguments.timelapse}")
-        text, plot = progress_files(self.arguments)
+            yield options.timelapse, film.save
         if text is not None:
             terms = ("content", "style", "tv", "total")
             rows = ([row["evaluation"], *(row.get(t, 0) for t in terms)] for row in result.history)
             lines = [f"# itr {' '.join(terms)}", *(" ".join(map(str, row)) for row in rows), ""]
-            write_file(text, "\n".join(lines).encode("ascii"))
+            table = "\n".join(lines).encode("ascii")
+            yield str(text), lambda path: write_file(path, table)
         if plot is not None:
             from styletutor.plots import loss_curves
 
-            loss_curves(result).save(plot)
+            yield str(plot), loss_curves(result).save
 
 
 def progress_files(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NoReturn
 
 import styletutor as st
 from styletutor.cli import commands, paint
+from styletutor.cli.telling import open_streams, say, silence
 from styletutor.cookbook.recipe import STYLE_LAYERS
 from styletutor.descent.method import OPTIMISERS, PRECISIONS
 from styletutor.descent.starts import STARTS
@@ -18,6 +18,7 @@ from styletutor.machine import is_out_of_memory
 from styletutor.network.vgg import POOLINGS
 from styletutor.network.weights import WEIGHT_NAMES
 from styletutor.pictures.colours import COLOURS
+from styletutor.runs.checkpoints import ending_like_ctrl_c
 
 # What stands for a value in the help says of what type it is; all others are words.
 TYPES = {"N": int, **dict.fromkeys("ERWX", float)}
@@ -31,7 +32,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 2 bad input, 130 interrupted."""
+    """Run one command; returns its exit code: 0 done, 2 bad input or no room, 130 interrupted."""
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console without "×" or "→" must not end the work
             stream.reconfigure(errors="replace")
@@ -43,27 +45,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif others:
         parser.error(f"unknown arguments: {' '.join(others)}")
     try:
-        code = arguments.run(arguments) or 0
+        with ending_like_ctrl_c():
+            code = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read our output has gone; files are saved before it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read a table has gone
+        silence(sys.stdout)
         return 0
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        print("styletutor: error: out of memory; use a smaller --size", file=sys.stderr)
+        say("styletutor: error: out of memory; use a smaller --size", error=True)
         return 2
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        print(f"styletutor: error: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"styletutor: error: {' '.join(str(error).split())}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("styletutor: interrupted before there was anything to save", file=sys.stderr)
+        say("styletutor: interrupted before there was anything to save", error=True)
         return 130
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"styletutor: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    say(f"styletutor: warning: {' '.join(str(message).split())}", error=True)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from styletutor.descent.history import Record
 from styletutor.descent.method import EVALUATIONS, Method, check_evaluations
 from styletutor.descent.stages import plan_stages
 from styletutor.loss.objective import Objective, sum_terms
-from styletutor.machine import give_back
+from styletutor.machine import give_back, usual_torch
 from styletutor.network.vgg import VGG, check_images
 from styletutor.pictures.images import resample
 
@@ -95,11 +95,29 @@ def descend(
 
     Raises ValueError for no budget, or if the loss of the start is not a finite number.
     """
+    steps = _descend(objective, start, evaluations, method, state, record)
+    while True:
+        with usual_torch():  # not while the caller has the step
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+def _descend(
+    objective: Objective,
+    start: Tensor,
+    evaluations: int,
+    method: Method | None,
+    state: Mapping[str, Tensor] | None,
+    record: Record | None,
+) -> Iterator[Step]:
     check_evaluations(evaluations)
     check_images(start)
     size, networks = start.shape[2:], {"exact": objective.vgg}
     method = (method or Method()).settled(start.device, start, size)
-    image, done, shrink = start.detach(), 0, None
+    start = start.clone() if start.is_inference() else start.detach()
+    image, done, shrink = start, 0, None
     resumed = 0 if state is None else int(state["evaluation"])
     record = Record(objective.weight_values()) if record is None else record
     how = evaluations, method.precision, method.coarse_to_fine

@@ -14,7 +14,7 @@ from styletutor.loss.needs import Needs
 from styletutor.loss.parts import TERMS, Part
 from styletutor.loss.targets import Targets, check_masks
 from styletutor.loss.units import SHARES, Units
-from styletutor.machine import full_float32
+from styletutor.machine import full_float32, usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.pictures.images import resample
 
@@ -50,6 +50,7 @@ class Objective:
     picture, as many blend weights or masks as there are not styles, or an empty mask.
     """
 
+    @usual_torch()
     def __init__(
         self,
         vgg: VGG,

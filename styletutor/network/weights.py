@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from styletutor.machine import default_device
+from styletutor.machine import default_device, usual_torch
 from styletutor.network import weightfiles
 from styletutor.network.layers import layer_table
 from styletutor.network.vgg import POOLINGS, VGG
@@ -29,6 +29,7 @@ POCKET_WIDTHS = (24, 24, 48, 64, *[112] * 4, 256, 192, 256, 256, 512, 64, 64, 64
 POCKET_FILE = Path(__file__).with_name("pocket.safetensors")
 
 
+@usual_torch()
 def load_vgg(
     weights: str | Path = "auto",
     *,
@@ -79,6 +80,7 @@ def load_vgg(
     return network
 
 
+@usual_torch()
 def untrained(
     widths: Sequence[int] = POCKET_WIDTHS, *, name: str = "random", pooling: str = "max"
 ) -> VGG:

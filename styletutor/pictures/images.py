@@ -25,6 +25,7 @@ from styletutor.pictures.writing import PathLike, try_writing, write_file
 
 MAX_PIXELS = 8192 * 8192  # 64 binary megapixels, so that a 64 MP phone's 9248 x 6936 fits
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
+LONGEST = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535}  # pixels a side
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
@@ -121,6 +122,17 @@ def check_writable(path: PathLike) -> None:
     """
     _kind(path)
     try_writing(path)
+
+
+def check_fits(path: PathLike, size: Sequence[int]) -> None:
+    """Raise ValueError if the format at `path` has no room for a picture of `size` (H, W)."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    most = LONGEST.get(suffix, MAX_PIXELS)
+    if max(size) > most:
+        raise ValueError(
+            f"{path} cannot hold {size[1]} x {size[0]} pixels: {suffix} ends at {most} a side; "
+            "use .png or .tif, or a smaller size"
+        )
 
 
 def to_uint8(image: Tensor) -> np.ndarray:

@@ -19,6 +19,9 @@ def write_file(path: PathLike, data: bytes) -> None:
     try:
         Path(temporary).write_bytes(data)
         os.replace(temporary, target)
+    except OSError as error:
+        why = f"cannot write {path} ({error.strerror}); make room, or choose another name"
+        raise OSError(why) from None
     finally:
         with suppress(FileNotFoundError):  # as it is after success
             os.remove(temporary)

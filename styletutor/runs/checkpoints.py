@@ -23,6 +23,8 @@ from styletutor.pictures.writing import try_writing, write_file
 
 KEY = "styletutor checkpoint"
 SECONDS_BETWEEN = 10.0
+# Ctrl-C, a polite request to end, and a terminal that was closed, where the system knows them.
+ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,32 @@ def without_interrupts(wanted: bool = True) -> Iterator[None]:
         yield
         return
     came = []
-    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    before = {each: signal.getsignal(each) for each in ENDINGS}
+    for each, handler in before.items():
+        if callable(handler):  # else it does not interrupt, or ends all at once
+            signal.signal(each, lambda *given: came.append(given))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if came and callable(before):
-            before(*came[0])
+        for each, handler in before.items():
+            if callable(handler):
+                signal.signal(each, handler)
+        if came:
+            before[came[0][0]](*came[0])
+
+
+@contextmanager
+def ending_like_ctrl_c() -> Iterator[None]:
+    """A program that is asked to end, or whose terminal is closed, saves what it has first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Not where somebody chose otherwise, as nohup does.
+    plain = [each for each in ENDINGS if signal.getsignal(each) == signal.SIG_DFL]
+    for each in plain:
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each in plain:
+            signal.signal(each, signal.SIG_DFL)

@@ -32,6 +32,10 @@ def ready(vgg: VGG | None, evaluations: int, seed: int) -> VGG:
         raise ValueError(f"seed={seed}; it must be a whole number of at most 63 bits")
     if not (vgg is None or isinstance(vgg, VGG)):
         raise ValueError(f"vgg={vgg!r} is no network; load one, as in vgg=st.load_vgg('pocket')")
+    if vgg is not None and vgg.mean.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"the network is in {vgg.mean.dtype}; take vgg.float() and precision='fast'"
+        )
     return load_vgg("auto") if vgg is None else vgg
 
 
@@ -69,7 +73,8 @@ def check_memory(
 
 def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:
     """`picture` as a tensor on the network's device, shrunk to `size`."""
-    return _read(picture, size).to(vgg.device, vgg.mean.dtype)
+    made = _read(picture, size).to(vgg.device, vgg.mean.dtype)
+    return made.clone() if made.is_inference() else made  # of an inference tensor no gradient comes
 
 
 def to_start(

@@ -12,6 +12,7 @@ from torch import Tensor
 from styletutor.descent.method import EVALUATIONS, Method
 from styletutor.loss.knobs import LayerWeights
 from styletutor.loss.objective import Objective
+from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.inputs import Picture, check_memory, plain, ready, source, to_picture, to_start
@@ -24,6 +25,7 @@ STYLE_LAYERS = tuple(f"conv{block}_1" for block in BLOCKS)
 KINDS = ("content", "style")
 
 
+@usual_torch()
 def reconstruct_content(
     photo: Picture,
     layers: LayerWeights,
@@ -57,6 +59,7 @@ def reconstruct_content(
     return _reconstruct("content", photo, layers, *given, method, way)
 
 
+@usual_torch()
 def reconstruct_style(
     style: Picture,
     layers: LayerWeights,
@@ -91,6 +94,7 @@ def reconstruct_style(
     return _reconstruct("style", style, layers, *given, method, way)
 
 
+@usual_torch()
 def figure_one(
     photo: Picture,
     style: Picture,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ from torch import Tensor
 
 from styletutor.pictures.images import save_image, to_jpeg
 from styletutor.version import __version__
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(inside) for name, inside in value.items()}
+    if isinstance(value, list):
+        return [_finite(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +50,10 @@ class Result:
         save_image(self.image, path)
 
     def report(self) -> dict[str, Any]:
-        """All that is needed to run the same again, and what it cost, ready for JSON."""
+        """All that is needed to run the same again, and what it cost, ready for JSON.
+
+        A loss that was no finite number is None.
+        """
         return {
             "version": __version__,
             "command": self.command,
@@ -53,8 +66,8 @@ class Result:
             "interrupted": self.interrupted,
             "turned": self.turned,
             "seconds": round(self.seconds, 3),
-            "loss": self.loss,
-            "history": self.history,
+            "loss": _finite(self.loss),
+            "history": _finite(self.history),
         }
 
     def __repr__(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from styletutor.descent import Step, Stop, descend
 from styletutor.descent.history import read_back
 from styletutor.descent.method import Method
 from styletutor.loss.objective import Objective
+from styletutor.loss.parts import TERMS
 from styletutor.machine import is_out_of_memory
 from styletutor.pictures.images import pixels_sha256, resample
 from styletutor.runs.checkpoints import Checkpoint, Frame, without_interrupts
@@ -79,6 +83,9 @@ def solve(
     began = time.monotonic() - (frame.record.seconds if frame else 0)
     done = frame.evaluation if frame else 0
     evaluations, interrupted = settings["evaluations"], False
+    weights = objective.weight_values()
+    if not any(any(weights[term]) for term in TERMS):
+        warnings.warn("all weights are 0: the picture stays as it is", stacklevel=3)
     steps = descend(objective, first, evaluations, method=method, **resumed)
     last: Step | None = None
     with ProgressBar(evaluations, done, command, way.progress) as bar:
@@ -112,6 +119,13 @@ def solve(
             elif checkpoint is not None:
                 _keep(checkpoint.write, last)
     history = last.record.history()
+    lost = next((row["evaluation"] for row in history if not isfinite(row["total"])), None)
+    if lost is not None:
+        warnings.warn(
+            f"the loss was no finite number at evaluation {lost}; the best picture before it is "
+            "kept; take a smaller learning rate, or L-BFGS",
+            stacklevel=3,
+        )
     return Result(
         image=resample(last.best, first.shape[2:]).clamp(0, 1).cpu(),
         history=history,
@@ -177,6 +191,7 @@ class ProgressBar:
         from tqdm.auto import tqdm
 
         hidden = None if wanted is None else not wanted  # None: tqdm hides it outside a terminal
+        hidden = True if sys.stderr is None else hidden
         how = {"unit": "eval", "disable": hidden, "leave": False, "initial": done}
         self.bar = tqdm(total=evaluations, desc=command, **how)
         self.looked = 0.0
@@ -189,7 +204,11 @@ class ProgressBar:
             losses = {name: f"{value:.3g}" for name, value in step.losses.items()}
             self.bar.set_postfix(losses, refresh=False)
             self.looked = time.monotonic()
-        self.bar.update()
+        try:
+            self.bar.update()
+        except OSError:  # nobody sees it any more
+            self.bar.disable = True
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        with suppress(OSError):
+            self.bar.close()

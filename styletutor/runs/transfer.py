@@ -12,6 +12,7 @@ from torch import Tensor
 from styletutor.cookbook.published import find_recipe, recipes
 from styletutor.cookbook.recipe import Recipe
 from styletutor.loss.knobs import Blend, LayerWeights
+from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.pictures.colours import COLOURS, keep_colours, match_colours
 from styletutor.runs.checkpoints import Frame
@@ -36,6 +37,7 @@ LOOK = ("content_layers", "style_layers", *WEIGHTS, "pooling")
 DESCENT = ("optimiser", "learning_rate", "epsilon", "coarse_to_fine", "evaluations")
 
 
+@usual_torch()
 def transfer(
     content: Picture,
     style: Styles | Mapping[str, Styles],

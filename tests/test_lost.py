@@ -1,0 +1,150 @@
+"""A picture that was painted is never lost: whoever stops listening, wherever the room ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_cli import in_a_process, refused, transfer
+
+import styletutor as st
+from styletutor.cli import main
+
+posix = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and descriptors of Unix")
+FULL = Path("/dev/full")
+
+
+def is_whole(picture: Path) -> bool:
+    return st.load_image(picture).shape == (1, 3, 48, 48)
+
+
+def started(out: Path, *more: str) -> subprocess.Popen:
+    """A long run that says one line per evaluation; a job of some shells ignores Ctrl-C."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from styletutor.cli import main; raise SystemExit(main())"
+    )
+    words = transfer(out, "--evaluations", "1000000", "--print-iterations", "1", *more)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code, *words], text=True, **pipes)
+
+
+def after_its_third_line(process: subprocess.Popen) -> None:
+    assert any(line.startswith("evaluation 3/") for line in iter(process.stdout.readline, ""))
+
+
+@posix
+def test_a_reader_that_goes_away_in_the_midst_ends_nothing(tmp_path: Path) -> None:
+    """As `… --print-iterations 1 | head -1`."""
+    out, film = tmp_path / "out.png", tmp_path / "film.gif"
+    read, write = os.pipe()
+    os.close(read)
+    more = ["--print-iterations", "1", "--timelapse", str(film)]
+    done = in_a_process(*transfer(out, *more), stdout=write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_whole(out) and film.stat().st_size
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("more", [[], ["--print-iterations", "1"]], ids=["silent", "talking"])
+def test_words_that_find_no_room_end_nothing(more: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    with FULL.open("w") as full:
+        done = in_a_process(*transfer(out, *more), stdout=full)
+    assert (done.returncode, done.stderr) == (0, "") and is_whole(out)
+    with FULL.open("w") as full:
+        again = in_a_process(*transfer(out, *more), stderr=full)
+    assert again.returncode == 0 and str(out) in again.stdout
+
+
+@posix
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_without_streams_there_is_a_picture(closed: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    command = 'exec "$0" -c "from styletutor.cli import main; raise SystemExit(main())" "$@" '
+    words = [sys.executable, *transfer(out, "--print-iterations", "1")]
+    done = subprocess.run(["sh", "-c", command + closed, *words], capture_output=True)
+    assert done.returncode == 0 and is_whole(out)
+
+
+@posix
+def test_a_folder_that_is_gone_is_replaced_by_another(tmp_path: Path) -> None:
+    folder, other = tmp_path / "results", tmp_path / "pictures"
+    folder.mkdir()
+    other.mkdir()
+    st.save_image(st.load_image("astronaut", 48), other / "photo.png")
+    (other / "out.png").write_bytes(b"of somebody else")
+    more = ["--content", str(other / "photo.png"), "--report", str(folder / "run.json")]
+    process = started(folder / "out.png", *more)
+    try:
+        after_its_third_line(process)
+        shutil.rmtree(folder)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    lines = err.splitlines()
+    assert process.returncode == 2 and len(lines) == 2, err
+    assert all(line.startswith("styletutor: error: there is no folder") for line in lines)
+    assert str(other / "out-2.png") in lines[0] and str(other / "run.json") in lines[1]
+    assert is_whole(other / "out-2.png")
+    assert (other / "out.png").read_bytes() == b"of somebody else"
+    assert json.loads((other / "run.json").read_text())["interrupted"]
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_what_ends_a_program_saves_first(name: str, tmp_path: Path) -> None:
+    process = started(tmp_path / "out.png")
+    try:
+        after_its_third_line(process)
+        process.send_signal(getattr(signal, name))
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "saved the best picture so far" in err, err
+    assert len(err.splitlines()) == 1 and is_whole(tmp_path / "out.png")
+
+
+@posix
+def test_handlers_are_put_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert main(transfer(tmp_path / "out.png")) == 0
+    after = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert before == after
+
+
+@pytest.mark.parametrize("option", ["--output", "--timelapse"])
+def test_sides_that_a_format_does_not_have_are_refused_before_the_work(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    st.save_image(torch.rand(1, 3, 16, 16_400), tmp_path / "long.png")
+    files = {"--output": str(tmp_path / "out.png"), option: str(tmp_path / "out.webp")}
+    words = ["transfer", "--content", str(tmp_path / "long.png"), "--styles", "coins"]
+    words += [*(w for pair in files.items() for w in pair), "--weights", "pocket"]
+    words += ["--content-layers", "relu1_1", "--style-layers", "relu1_1"]
+    said = refused(capsys, [*words, "--evaluations", "1000000"])
+    assert "16400 x 16 pixels" in said and "16383" in said and "use .png" in said
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_descent_that_is_lost_says_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """An absurd step: the start is the best there was, and the report is JSON for everybody."""
+    out, report = tmp_path / "out.png", tmp_path / "run.json"
+    how = ["--recipe", "anishathalye", "--start", "content", "--learning-rate", "1e30"]
+    assert main(transfer(out, "--report", str(report), *how)) == 0
+    assert "no finite number at evaluation 2" in capsys.readouterr().err
+    assert is_whole(out)
+
+    def strict(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    rows = json.loads(report.read_text(), parse_constant=strict)["history"]
+    assert rows[0]["total"] > 0 and rows[1]["total"] is None
