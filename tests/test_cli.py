@@ -146,7 +146,7 @@ def test_layers(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
 def test_weights(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert main(["weights"]) == 0
     out = capsys.readouterr().out
-    assert "procedural pictures" in out and "auto" in out
+    assert "512 drawings" in out and "auto" in out
     save_pocket(tmp_path / "w.pth")
     assert main(["weights", "check", str(tmp_path / "w.pth")]) == 0
     assert "conv1_1 … pool5" in capsys.readouterr().out
@@ -164,7 +164,7 @@ def test_the_forecast_is_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor(capsys: pytest.CaptureFixture) -> None:
     assert main(["doctor", "--weights", "pocket"]) == 0
     out = capsys.readouterr().out
-    for word in ("Python", "torch", "device", "memory", "procedural", "256×256", "512×512", "GiB"):
+    for word in ("Python", "torch", "device", "memory", "drawings", "256×256", "512×512", "GiB"):
         assert word in out
 
 

@@ -26,9 +26,11 @@ def is_whole(picture: Path) -> bool:
 
 
 def started(out: Path, *more: str) -> subprocess.Popen:
-    """A long run that says one line per evaluation; a job of some shells ignores Ctrl-C."""
+    """A long run that says one line per evaluation; some shells and nohup have signals ignored."""
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import signal\n"
+        "for name in ('SIGTERM', 'SIGHUP'): signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from styletutor.cli import main; raise SystemExit(main())"
     )
     words = transfer(out, "--evaluations", "1000000", "--print-iterations", "1", *more)

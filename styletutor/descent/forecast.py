@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
 
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
@@ -51,13 +50,18 @@ def predict(
 
 
 def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
-    """Bytes of a forward pass that keeps nothing: what comes into a layer and what goes out."""
+    """Bytes of a forward pass that keeps nothing: what comes into a group and all that it makes."""
     if not layers:
         return 0
     chain = vgg.layers[: vgg.layers.index(vgg.deepest(layers)) + 1]
-    maps = [3 * size[0] * size[1]]
-    maps += [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in chain]
-    return FLOAT * (maps[0] + max(before + after for before, after in pairwise(maps)))
+    came = most = picture = 3 * size[0] * size[1] * FLOAT
+    for rows in in_one(chain, layers):
+        own = [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in rows]
+        made = own[0] * FLOAT
+        if rows[-1].kind == "pool":  # of a maximum, where it was as well
+            made += own[-1] * (FLOAT * (len(rows) > 1) + INDEX * (vgg.pooling == "max"))
+        most, came = max(most, came + made), own[-1] * FLOAT
+    return picture + most
 
 
 def _evaluation(
