@@ -7,7 +7,7 @@ few minutes of this leave less error than hours of descent from random weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,19 @@ Parameters = dict[str, tuple[Tensor, Tensor]]
 CROPS = (40, 56, 112, 320, 480)  # per block: deeper maps are smaller, and their weights more
 CHUNK = 8  # crops at a time
 RIDGE = 1e-4
+
+
+def beside(teacher: VGG, parameters: Parameters) -> VGG:
+    """The network of these parameters, for the same pictures and where the teacher is."""
+    about = {name: getattr(teacher, name) for name in ("name", "trained_on", "sha256")}
+    mean = teacher.mean.flatten().tolist()
+    return VGG(parameters, **about, mean=mean).to(teacher.device)
+
+
+def features_apart(ours: Tensor, theirs: Tensor) -> Tensor:
+    """‖F - T‖² / ‖T‖² of two (B, C, H, W)."""
+    theirs = theirs.float()
+    return (ours.float() - theirs).square().sum() / theirs.square().sum()
 
 
 def telling(moments: Tensor, count: int) -> list[int]:
@@ -49,29 +62,33 @@ def fit(inputs: Tensor, wanted: Tensor, rounds: int = 4) -> tuple[Tensor, Tensor
     ReLU. Where the teacher is below zero, anything below zero will do: after each round of least
     squares the aim there becomes what came out, or zero.
     """
-    channels, aim = inputs.shape[1], wanted
-    products = None
-    for _ in range(rounds):
-        sums, weight = 0, None
-        gathered = 0
-        for x, y in zip(inputs.split(CHUNK), aim.split(CHUNK), strict=True):
-            patches = F.unfold(x, 3, padding=1).transpose(0, 1).flatten(1)
-            patches = torch.cat([patches, patches.new_ones(1, patches.shape[1])])
-            if products is None:
-                gathered = gathered + (patches @ patches.T).double()
-            sums = sums + (patches @ y.transpose(0, 1).flatten(1).T).double()
-        if products is None:
-            ridge = RIDGE * gathered.diagonal().mean() * torch.eye(len(gathered)).to(gathered)
-            products = torch.linalg.cholesky(gathered + ridge)
-        solved = torch.cholesky_solve(sums, products).T.float()
-        weight, bias = solved[:, :-1].reshape(-1, channels, 3, 3).contiguous(), solved[:, -1]
-        aim = torch.cat(
-            [
-                torch.where(y > 0, y, F.conv2d(x, weight, bias, padding=1).clamp(max=0))
-                for x, y in zip(inputs.split(CHUNK), wanted.split(CHUNK), strict=True)
-            ]
+    pairs = list(zip(inputs.split(CHUNK), wanted.split(CHUNK), strict=True))
+    products = sum((p @ p.T).double() for p in (_patches(x) for x, _ in pairs))
+    ridge = RIDGE * products.diagonal().mean() * torch.eye(len(products)).to(products)
+    factor = torch.linalg.cholesky(products + ridge)
+
+    def solve(aims: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        sums = sum(
+            (_patches(x) @ aim.transpose(0, 1).flatten(1).T).double()
+            for (x, _), aim in zip(pairs, aims, strict=True)
         )
-    return weight, bias.contiguous()
+        solved = torch.cholesky_solve(sums, factor).T.float()
+        weight = solved[:, :-1].reshape(-1, inputs.shape[1], 3, 3)
+        return weight.contiguous(), solved[:, -1].contiguous()
+
+    weight, bias = solve(y for _, y in pairs)
+    for _ in range(rounds - 1):
+        below = (F.conv2d(x, weight, bias, padding=1).clamp(max=0) for x, _ in pairs)
+        weight, bias = solve(
+            torch.where(y > 0, y, b) for (_, y), b in zip(pairs, below, strict=True)
+        )
+    return weight, bias
+
+
+def _patches(inputs: Tensor) -> Tensor:
+    """What a 3 × 3 convolution sees at each position, and a 1 for the bias: (9 C + 1, N H W)."""
+    patches = F.unfold(inputs, 3, padding=1).transpose(0, 1).flatten(1)
+    return torch.cat([patches, patches.new_ones(1, patches.shape[1])])
 
 
 @torch.no_grad()
@@ -84,7 +101,6 @@ def select(
     """
     parameters: Parameters = {}
     chosen: dict[str, list[int]] = {}
-    student = seen = None
     bar = tqdm(CONV_NAMES, desc="fitting channels", unit="layer")
     for name in bar:
         block, first = int(name[4]) - 1, name.endswith("_1")
@@ -101,7 +117,7 @@ def select(
             [F.conv2d(x, weight, bias, padding=1).relu() for x in student.split(CHUNK)]
         )
         aim = seen[:, chosen[name]]
-        bar.set_postfix({name: f"{(student - aim).square().sum() / aim.square().sum():.3f}"})
+        bar.set_postfix({name: f"{features_apart(student, aim):.3f}"})
     return parameters, chosen
 
 
@@ -111,12 +127,8 @@ def _so_far(teacher: VGG, parameters: Parameters, crops: Tensor) -> tuple[Tensor
     if not parameters:
         return seen, student
     last = f"pool{len({name[4] for name in parameters})}"
-    about = {
-        "name": "student",
-        "trained_on": "",
-        "sha256": "",
-        "mean": teacher.mean.flatten().tolist(),
-    }
-    ours = VGG(parameters, **about).to(crops.device)
-    both = [[vgg(x, last)[last] for x in crops.split(CHUNK)] for vgg in (teacher, ours)]
+    both = [
+        [vgg(x, last)[last] for x in crops.split(CHUNK)]
+        for vgg in (teacher, beside(teacher, parameters))
+    ]
     return torch.cat(both[0]), torch.cat(both[1])

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styletutor.cookbook.published import STYLE_LAYERS
+from styletutor.loss.statistics import gram_matrix
 from styletutor.network.layers import CONV_NAMES
 from styletutor.network.vgg import VGG
-from training.selection import Parameters
+from training.selection import Parameters, beside, features_apart
 
 RELUS = [name.replace("conv", "relu") for name in CONV_NAMES]
 ASKED_FOR = (*STYLE_LAYERS, "relu4_2")  # what most recipes read
@@ -73,12 +74,6 @@ def loss(found: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
     return sum(sum(e) * (1 if name in ASKED_FOR else ASIDE) for name, e in found.items())
 
 
-def features_apart(ours: Tensor, theirs: Tensor) -> Tensor:
-    """‖F - T‖² / ‖T‖² of two (B, C, H, W)."""
-    theirs = theirs.float()
-    return (ours.float() - theirs).square().sum() / theirs.square().sum()
-
-
 def styles_apart(ours: Tensor, theirs: Tensor) -> Tensor:
     """How far the differences of Gram matrices within a batch are apart, as a share of theirs.
 
@@ -86,14 +81,9 @@ def styles_apart(ours: Tensor, theirs: Tensor) -> Tensor:
     `ours` and A of `theirs` (B, C, H, W): a descent compares two pictures, and what is wrong with
     both alike does no harm.
     """
-    gram, aim = _gram(ours), _gram(theirs)
+    gram, aim = (gram_matrix(features.float(), "hw") for features in (ours, theirs))
     wrong = gram - aim
     return (wrong - wrong.mean(0)).square().sum() / (aim - aim.mean(0)).square().sum()
-
-
-def _gram(features: Tensor) -> Tensor:
-    flat = features.float().flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 def rescaled(parameters: Parameters, factors: Mapping[str, float]) -> Parameters:
@@ -121,14 +111,12 @@ def strength_factors(parameters: Parameters, teacher: VGG, crops: Tensor) -> dic
     their weights need no change. (For sums no such factor exists: a sum over fewer channels has
     another balance.)
     """
-    student = VGG(
-        parameters, name="", trained_on="", sha256="", mean=teacher.mean.flatten().tolist()
-    )
+    student = beside(teacher, parameters)
 
     def size(name: str, features: Tensor) -> float:
         if name not in STYLE_LAYERS:
             return features.square().mean().sqrt().item()
-        return (_gram(features) / features.shape[1]).square().mean().sqrt().sqrt().item()
+        return gram_matrix(features).square().mean().sqrt().sqrt().item()
 
     ours, theirs = (vgg(crops, RELUS, read=size) for vgg in (student, teacher))
     return {c: theirs[r] / ours[r] for c, r in zip(CONV_NAMES, RELUS, strict=True)}

@@ -31,7 +31,7 @@ from styletutor.network.vgg import VGG
 from styletutor.network.weights import POCKET_WIDTHS
 from styletutor.pictures.writing import write_file
 from training.crops import collect, photographs, sample
-from training.selection import select
+from training.selection import beside, select
 from training.student import (
     ASKED_FOR,
     Student,
@@ -89,9 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 def in_units(teacher: VGG, crops: Tensor) -> VGG:
     """The teacher with each layer's features, as a whole, scaled to mean 1 over `crops`."""
     parameters = {n: (conv.weight, conv.bias) for n, conv in teacher.convolutions.items()}
-    says = {"name": teacher.name, "trained_on": teacher.trained_on, "sha256": teacher.sha256}
-    scaled = rescaled(parameters, unit_factors(teacher, crops))
-    return VGG(scaled, **says, mean=teacher.mean.flatten().tolist()).to(teacher.device)
+    return beside(teacher, rescaled(parameters, unit_factors(teacher, crops)))
 
 
 def train(teacher: VGG, crops: Callable[..., Tensor], state: dict, checkpoint: Path) -> Student:

@@ -225,7 +225,7 @@ def _finish(
     result = verb(*first, vgg=vgg, on_step=watch, **settings)
     with suppress(KeyboardInterrupt), without_interrupts():  # nobody waits long for it
         faults = _save(arguments, watch, result)
-    say(f"{result}")
+    say(str(result))
     if len(result.history) == replay.stop_after:
         say("styletutor: ended where the run of the report was interrupted")
     elif result.interrupted and not faults:

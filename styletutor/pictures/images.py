@@ -127,11 +127,10 @@ def check_writable(path: PathLike) -> None:
 def check_fits(path: PathLike, size: Sequence[int]) -> None:
     """Raise ValueError if the format at `path` has no room for a picture of `size` (H, W)."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
-    most = LONGEST.get(suffix, MAX_PIXELS)
-    if max(size) > most:
+    if max(size) > LONGEST.get(suffix, max(size)):
         raise ValueError(
-            f"{path} cannot hold {size[1]} x {size[0]} pixels: {suffix} ends at {most} a side; "
-            "use .png or .tif, or a smaller size"
+            f"{path} cannot hold {size[1]} x {size[0]} pixels: {suffix} ends at {LONGEST[suffix]} "
+            "a side; use .png or .tif, or a smaller size"
         )
 
 
