@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -55,8 +55,17 @@ class Student(nn.Module):
         }
 
 
-def errors(student: Student, teacher: VGG, crops: Tensor) -> dict[str, tuple[Tensor, ...]]:
-    """What is wrong per layer: `features_apart`, and in the style layers also `styles_apart`."""
+def errors(
+    student: Student,
+    teacher: VGG,
+    crops: Tensor,
+    apart: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, tuple[Tensor, ...]]:
+    """What is wrong per layer: `features_apart`, and in the style layers also `apart` of them.
+
+    Without `apart`, `styles_apart`.
+    """
+    apart = apart or styles_apart
     with torch.no_grad():
         theirs = teacher(crops, RELUS)
         x = crops - teacher.mean
@@ -65,7 +74,7 @@ def errors(student: Student, teacher: VGG, crops: Tensor) -> dict[str, tuple[Ten
         aim = theirs[name][:, student.chosen[name]]
         found[name] = (features_apart(features, aim),)
         if name in STYLE_LAYERS:
-            found[name] += (styles_apart(features, aim),)
+            found[name] += (apart(features, aim),)
     return found
 
 

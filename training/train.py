@@ -31,6 +31,7 @@ from styletutor.network.vgg import VGG
 from styletutor.network.weights import POCKET_WIDTHS
 from styletutor.pictures.writing import write_file
 from training.crops import collect, photographs, sample
+from training.painted import KEPT, paint, paintings_apart
 from training.selection import beside, select
 from training.student import (
     ASKED_FOR,
@@ -44,6 +45,8 @@ from training.student import (
 )
 
 BUILD = Path(__file__).parent / "build"
+PLAIN = 0.2  # of the batches come before the student paints
+EVERY = 10  # batches between new paintings
 FAR = 2**40  # seeds of crops that are not for the descent
 
 
@@ -71,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
                 unit, dict(zip(CONV_NAMES, options.widths, strict=True)), crops
             )
             state = {"settings": settings, "chosen": chosen, "done": 0, "optimiser": None}
-            state |= {"student": Student(parameters, chosen).state_dict()}
+            state |= {"student": Student(parameters, chosen).state_dict(), "paintings": {}}
             state |= {"seconds": time.monotonic() - began}
             _keep(state, checkpoint)
         student = train(unit, crops, state, checkpoint)
@@ -104,8 +107,9 @@ def train(teacher: VGG, crops: Callable[..., Tensor], state: dict, checkpoint: P
     if state["optimiser"]:
         optimiser.load_state_dict(state["optimiser"])
     low = settings["precision"] == "bfloat16"
-    teacher, device = teacher.low_precision() if low else teacher, teacher.device.type
+    quick, device = teacher.low_precision() if low else teacher, teacher.device.type
     batches = settings["batches"]
+    first = int(PLAIN * batches)
     bar = tqdm(initial=state["done"], total=batches, desc="training", unit="batch", smoothing=0.05)
 
     def keep() -> None:
@@ -113,14 +117,30 @@ def train(teacher: VGG, crops: Callable[..., Tensor], state: dict, checkpoint: P
         state.update(student=student.state_dict(), optimiser=optimiser.state_dict())
         _keep(state, checkpoint)
 
+    def painted(done: int) -> Tensor:
+        pairs, count = state["paintings"], settings["batch"] // 2
+        wanted = count + (done - first) // EVERY
+        for number in range(max(0, wanted - KEPT), wanted):
+            if number not in pairs:
+                pairs[number] = paint(student, teacher, crops(2, FAR // 2 + number))
+        for number in sorted(pairs)[:-KEPT]:
+            del pairs[number]
+        generator = torch.Generator().manual_seed(done)
+        drawn = torch.randperm(len(pairs), generator=generator)[:count]
+        shown = torch.stack([pairs[sorted(pairs)[i]] for i in drawn], 1)
+        return shown.flatten(0, 1).to(teacher.device) / 255
+
     try:
         while state["done"] < batches:
             done = state["done"]
             slope = 0.5 * (1 + math.cos(math.pi * done / batches))
             for group in optimiser.param_groups:
                 group["lr"] = settings["rate"] * slope * min(1, (done + 1) / 50)
+            shown, apart = crops(settings["batch"], done), None
+            if done >= first and done % 2:
+                shown, apart = painted(done), paintings_apart
             with torch.autocast(device, torch.bfloat16, enabled=low):
-                found = errors(student, teacher, crops(settings["batch"], done))
+                found = errors(student, quick, shown, apart)
             optimiser.zero_grad(set_to_none=True)
             loss(found).backward()
             optimiser.step()
@@ -189,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", help="cpu, cuda or mps (default: the fastest)")
     add("--widths", type=int, nargs=16, default=list(POCKET_WIDTHS), help="channels per layer")
     add("--pictures", type=int, default=512, help="procedural pictures to draw")
-    add("--batches", type=int, default=5000)
+    add("--batches", type=int, default=7500)
     add("--batch", type=int, default=6, help="crops per batch")
     add("--crop", type=int, default=192, help="side of a crop, pixels")
     add("--rate", type=float, default=2e-4, help="Adam's highest learning rate")
