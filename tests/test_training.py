@@ -20,7 +20,7 @@ from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import find_vgg19
 from styletutor.network.weightfiles import write_weights
 from styletutor.network.weights import POCKET_FILE, POCKET_WIDTHS, check_weights, untrained
-from training import crops, judge, selection, student, train
+from training import crops, judge, painted, selection, student, train
 from training.pictures import make_picture
 
 FULL = (6, 8, 12, 12, 12)  # the teacher here
@@ -252,6 +252,39 @@ def test_losses_of_a_student_are_as_large_as_its_teachers(
         assert float(ours) == pytest.approx(float(theirs), rel=1e-3), name
 
 
+def test_what_a_painting_and_its_style_have_both_wrong_is_not_counted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.rand(6, 5, 7, 9, generator=generator) for _ in range(2))
+
+    def gram(features: Tensor) -> Tensor:
+        flat = features.double().flatten(1)
+        return flat @ flat.T / flat.shape[1]
+
+    wrong = whole = 0.0
+    for i in range(3):
+        painting, style = (gram(ours[k]) - gram(theirs[k]) for k in (i, i + 3))
+        wrong += float((painting - style).square().sum())
+        whole += float(gram(theirs[i + 3]).square().sum())
+    apart = painted.paintings_apart(ours, theirs)
+    assert float(apart) == pytest.approx(painted.COUNTS * wrong / whole, rel=1e-4)
+    same = painted.paintings_apart(ours[:3].repeat(2, 1, 1, 1), theirs[:3].repeat(2, 1, 1, 1))
+    assert float(same) == 0
+
+
+def test_the_student_paints_a_crop_in_the_style_of_another(
+    pictures: list[Tensor], teacher: VGG
+) -> None:
+    whole = {name: list(range(len(bias))) for name, (_, bias) in by_name(teacher).items()}
+    taught = student.Student(by_name(teacher), whole)
+    pair = crops.sample(pictures, 2, 48, 0)
+    made = painted.paint(taught, teacher, pair)
+    assert made.shape == pair.shape and made.dtype == torch.uint8
+    torch.testing.assert_close(made[1] / 255, pair[1], rtol=0, atol=0.51 / 255)
+    style = judge.DEFAULT.objective(teacher, content=pair[:1], styles=[pair[1:]])
+    before, after = (float(style(x)["style"]) for x in (pair[:1], made[:1] / 255))
+    assert after < 0.2 * before
+
+
 # The whole
 
 
@@ -307,6 +340,7 @@ def test_training_teaches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After a fit to few crops the error on unseen ones falls; the file says how it was made."""
+    monkeypatch.setattr(train, "PLAIN", 1)  # random weights paint noise, which teaches nothing
     monkeypatch.setattr(selection, "CROPS", (2, 2, 2, 2, 2))
     losses, seen = [], crops.sample(pictures, 16, 48, seed=99)
     unit = train.in_units(teacher, crops.sample(pictures, 64, 48, seed=98))
