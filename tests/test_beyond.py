@@ -215,7 +215,7 @@ PLANTED = [
     (check_guided_gram, counts_inside, "the number of positions inside"),
     (check_guided_gram, outside, "the other region"),
     (check_guided_gram, twice_the_sum, "the right answer times 1 / Σw"),
-    (check_guided_gram, loop_over_one, "the shape should be (2, 3, 3)"),
+    (check_guided_gram, loop_over_one, "only the first picture is answered for"),
     (check_guided_gram, no_gradient, "no gradient comes through"),
     (check_keep_colour, uncut, "cut them"),
     (check_keep_colour, exchanged, "the two are exchanged"),

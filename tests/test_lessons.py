@@ -159,7 +159,97 @@ def size_of_mean(features, count):
     return torch.topk(torch.abs(torch.mean(features, dim=(1, 2))), count)[1]
 
 
+def two_of_three(patch, kernel, bias):
+    total = bias
+    for c in range(patch.shape[0]):
+        for u in range(2):
+            for v in range(2):
+                total = total + patch[c, u, v] * kernel[c, u, v]
+    return total
+
+
+def with_relu(patch, kernel, bias):
+    return torch.relu(torch.sum(patch * kernel) + bias)
+
+
+def by_numpy(patch, kernel, bias):
+    return (patch.numpy() * kernel.numpy()).sum() + bias.numpy()
+
+
+def no_call(patch, kernel, bias):
+    return (patch * kernel).sum
+
+
+def forgot_return(patch, kernel, bias):
+    total = (patch * kernel).sum() + bias  # noqa: F841
+
+
+def prints(patch, kernel, bias):
+    print((patch * kernel).sum() + bias)
+
+
+def field_doubles(kinds):
+    field, stride = 1, 1
+    for kind in kinds:
+        if kind == "conv":
+            field += 2 * stride
+        if kind == "pool":
+            field *= 2
+            stride *= 2
+    return field, stride
+
+
+def grows_by_one(kinds):
+    field, stride = 1, 1
+    for kind in kinds:
+        field += {"conv": 1, "relu": 0, "pool": 1}[kind] * stride
+        stride = stride * 2 if kind == "pool" else stride
+    return field, stride
+
+
+def whole_topk(features, count):
+    return features.abs().mean((1, 2)).topk(count)
+
+
 # --- lesson 2
+
+
+def half_mse(f, p):
+    return 0.5 * F.mse_loss(f, p)
+
+
+def running_total(f, p):
+    total, losses = torch.zeros(()), []
+    for one, other in zip(f, p, strict=True):
+        total = total + 0.5 * ((one - other) ** 2).sum()
+        losses.append(total)
+    return torch.stack(losses)
+
+
+def whole_division(f, p):
+    return ((f - p) ** 2).sum((1, 2, 3)) // 2
+
+
+def half_is_none(f, p):
+    return (1 // 2) * ((f - p) ** 2).sum((1, 2, 3))
+
+
+def column(f, p):
+    return 0.5 * ((f - p) ** 2).sum((1, 2, 3), keepdim=True)
+
+
+def tv_cropped(images):
+    here = images[:, :, :-1, :-1]
+    down, right = images[:, :, 1:, :-1] - here, images[:, :, :-1, 1:] - here
+    return (down**2).mean((1, 2, 3)) + (right**2).mean((1, 2, 3))
+
+
+def tv_diff_2(images):
+    return images.diff(2).pow(2).mean((1, 2, 3)) + images.diff(3).pow(2).mean((1, 2, 3))
+
+
+def tv_of_colours(images):
+    return images.diff(dim=1).pow(2).mean((1, 2, 3)) + images.diff(dim=2).pow(2).mean((1, 2, 3))
 
 
 def no_half(f, p):
@@ -311,6 +401,69 @@ def torn(features):
 
 def by_height_only(features):
     return torch.einsum("bihw,bjhw->bij", features, features) / features.shape[2]
+
+
+def height_width_channels(features):
+    b, c, h, w = features.shape
+    flat = features.view(b, h * w, c)
+    return flat.transpose(1, 2) @ flat / (c * h * w)
+
+
+def one_matrix_undivided(features):
+    b, c, h, w = features.shape
+    flat = features.view(b * c, h * w)
+    return flat @ flat.t()
+
+
+def relu_inside(features):
+    flat = torch.relu(features).flatten(2)
+    return flat @ flat.mT / features[0].numel()
+
+
+def root_of_size(features):
+    flat = features.flatten(2)
+    return flat @ flat.mT / features[0].numel() ** 0.5
+
+
+def floored(features):
+    flat = features.flatten(2)
+    return flat @ flat.mT // features[0].numel()
+
+
+def added_over_batch(features):
+    total, out = 0, []
+    for picture in features:
+        flat = picture.flatten(1)
+        total = total + flat @ flat.T / flat.numel()
+        out.append(total)
+    return torch.stack(out)
+
+
+def returns_early(features):
+    for picture in features:
+        flat = picture.flatten(1)
+        return flat @ flat.T / flat.numel()
+
+
+def every_channel_anew(features, order):
+    out = torch.empty_like(features)
+    for c in range(features.shape[1]):
+        out[:, c] = features[:, c].flatten(1)[:, order.roll(c)].view_as(out[:, c])
+    return out
+
+
+def own_order(features, order):
+    mine = torch.arange(order.numel()).flip(0)
+    return features.flatten(2)[:, :, mine].view_as(features)
+
+
+def my_stub(features):
+    """Of the exercise before."""
+    ...
+
+
+def on_a_stub(features, style):
+    return 0.25 * (my_stub(features) - my_stub(style)).square().sum((1, 2))
 
 
 def puts(features, order):
@@ -473,6 +626,113 @@ def steps_itself(x, optimiser, loss):
     return closure
 
 
+def outside(x, optimiser, loss):
+    value = loss(x)
+
+    def closure():
+        optimiser.zero_grad()
+        value.backward(retain_graph=True)
+        return value
+
+    return closure
+
+
+def outside_once(x, optimiser, loss):
+    value = loss(x)
+
+    def closure():
+        optimiser.zero_grad()
+        value.backward()
+        return value
+
+    return closure
+
+
+def clears_last(x, optimiser, loss):
+    def closure():
+        value = loss(x)
+        value.backward()
+        optimiser.zero_grad()
+        return value
+
+    return closure
+
+
+def of_a_copy(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        copy = x.detach().clone().requires_grad_(True)
+        value = loss(copy)
+        value.backward()
+        return value
+
+    return closure
+
+
+def cut_off(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        value = loss(x.detach())
+        value.backward()
+        return value
+
+    return closure
+
+
+def gives_the_function(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        loss(x).backward()
+        return loss
+
+    return closure
+
+
+def cuts_in_the_maker(x, optimiser, loss):
+    with torch.no_grad():
+        x.clamp_(0, 1)
+
+    def closure():
+        optimiser.zero_grad()
+        value = loss(x)
+        value.backward()
+        return value
+
+    return closure
+
+
+def cuts_at_the_end(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        value = loss(x)
+        value.backward()
+        with torch.no_grad():
+            x.clamp_(0, 1)
+        return value
+
+    return closure
+
+
+def keeps_the_closure(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        value = loss(x)
+        value.backward()
+        return value
+
+
+def one_number_total(content, styles, alpha, beta):
+    return alpha * content.sum() + beta * styles.mean(0).sum()
+
+
+def adds_all(content, styles, alpha, beta):
+    return alpha * content + beta * styles.sum()
+
+
+def added_styles(grams, shares):
+    return grams.sum(0)
+
+
 def called(x, optimiser, loss):
     return loss(x)
 
@@ -582,6 +842,46 @@ PLANTED = [
     ("check_closure", clamps, "cuts the picture inside"),
     ("check_closure", steps_itself, "takes the step itself"),
     ("check_closure", called, "return closure, without ()"),
+    ("check_one_feature", two_of_three, "range(2)"),
+    ("check_one_feature", with_relu, "a ReLU is in it already"),
+    ("check_one_feature", by_numpy, "NumPy"),
+    ("check_one_feature", no_call, "the function sum itself"),
+    ("check_one_feature", forgot_return, "end with `return`"),
+    ("check_one_feature", prints, "end with `return`"),
+    ("check_receptive_field", field_doubles, "doubles the stride, not the field"),
+    ("check_receptive_field", grows_by_one, "not 1"),
+    ("check_strongest_channels", whole_topk, ".indices and .values"),
+    ("check_content_loss", half_mse, "half the mean over everything"),
+    ("check_content_loss", running_total, "begin anew for each"),
+    ("check_content_loss", whole_division, "rounded down"),
+    ("check_content_loss", half_is_none, "everything is 0"),
+    ("check_content_loss", column, "in another shape: (2, 1, 1, 1)"),
+    ("check_total_variation", tv_cropped, "left out"),
+    ("check_total_variation", tv_diff_2, "says how often"),
+    ("check_total_variation", tv_of_colours, "channels are compared"),
+    ("check_gram", height_width_channels, "exchanges no axes"),
+    ("check_gram", one_matrix_undivided, "mixes the pictures of a batch"),
+    ("check_gram", relu_inside, "a ReLU is over what is given"),
+    ("check_gram", root_of_size, "√(C·H·W)"),
+    ("check_gram", floored, "rounded down"),
+    ("check_gram", added_over_batch, "begin anew for each"),
+    ("check_gram", returns_early, "only the first picture"),
+    ("check_shuffle", every_channel_anew, "in its own way"),
+    ("check_shuffle", own_order, "not to where `order` says"),
+    ("check_style_loss", on_a_stub, "is that function finished"),
+    ("check_closure", outside, "outside the closure"),
+    ("check_closure", outside_once, "compute it anew each time"),
+    ("check_closure", clears_last, "cleared after .backward()"),
+    ("check_closure", of_a_copy, "of a copy"),
+    ("check_closure", cut_off, "no way back to the picture"),
+    ("check_closure", gives_the_function, "returns the function `loss` itself"),
+    ("check_closure", cuts_in_the_maker, "where the closure is made"),
+    ("check_closure", cuts_at_the_end, "after .backward(), still inside"),
+    ("check_closure", keeps_the_closure, "end with `return`"),
+    ("check_still_closure", outside, "outside the closure"),
+    ("check_total_loss", one_number_total, "added up to one number"),
+    ("check_total_loss", adds_all, "over layers and pictures"),
+    ("check_blend", added_styles, "the plain sum"),
     ("check_blend", not_normalised, "have to sum to one"),
     ("check_blend", plain_mean, "the shares are not used"),
     ("check_blend", by_count, "divide by the sum of the shares"),
@@ -687,7 +987,7 @@ def test_an_unfinished_exercise_says_so() -> None:
         (lambda features: st.gram_matrix(features) * 3, "times 3:"),
         (
             lambda features: st.gram_matrix(features).numpy(),
-            "where a gradient is wanted it stopped",
+            "this is a NumPy array",
         ),
         (lambda features: {"gram": st.gram_matrix(features)}, "was expected, not"),
     ],

@@ -318,7 +318,7 @@ PLANTED = [
     ("check_roughness", no_squares, "nothing is squared"),
     ("check_roughness", sizes_only, "absolute differences"),
     ("check_roughness", one_number, "mixes the pictures"),
-    ("check_still_closure", cut_last, "the cut comes last"),
+    ("check_still_closure", cut_last, "still inside the closure"),
     ("check_still_closure", cut_copy, "asked of a cut copy"),
     ("check_still_closure", piles_up, "gradients pile up"),
     ("check_still_closure", returns_nothing, "it returns nothing"),

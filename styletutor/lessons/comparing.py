@@ -9,10 +9,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
 HERE = Path(__file__).parent
+PARTS = ("values", "indices")  # of what topk, sort, max and median give
+HALVES = (0, 0.5, -0.5)
+HINTS = {  # what a message of Python or torch most likely means here
+    "NoneType": "Something that you call gives back None: is that function finished, and does it "
+    "return its result?",
+    "through the graph a second time": "The loss was computed once and gone back through twice: "
+    "compute it anew each time, inside.",
+    "does not require grad": "What you go back from has no way back to the picture: .detach(), "
+    ".data, .item() or torch.no_grad cut it off.",
+    "numpy() on Tensor": "NumPy has no gradients: torch has functions of the same names.",
+    "view size is not compatible": "Use .reshape or .flatten in place of .view.",
+}
 TOLERANCE = 1e-3  # of the largest value: wide enough for float32, far below every mistake
 
 
@@ -30,6 +43,23 @@ def alike(value: Any, wanted: Any) -> bool:
         return False
     room = TOLERANCE * wanted.abs().max().item() if wanted.numel() else 0.0
     return bool((value - wanted).abs().le(room + 1e-9).all())
+
+
+def wrong_type(value: Any) -> str:
+    """What to say of something that is no value at all, whatever was asked for."""
+    if callable(value) and not isinstance(value, Tensor):
+        name = getattr(value, "__name__", "a function")
+        return f"this is the function {name} itself; call it, with parentheses, for its value."
+    kind = type(value)
+    if kind.__module__ == "torch.return_types":
+        parts = " and ".join(f".{name}" for name in dir(value) if name in PARTS)
+        return f"{kind.__name__} gives two things at once, {parts}: take the one that is asked for."
+    if isinstance(value, numpy.ndarray | numpy.generic):
+        return (
+            "this is a NumPy array, through which no gradient comes back to a picture. torch has "
+            "functions of the same names: stay with tensors."
+        )
+    return ""
 
 
 def wrong_kind(value: Any, wanted: Any, case: Sequence[Any]) -> str:
@@ -64,26 +94,33 @@ def _ratio(value: Any, wanted: Any) -> float:
 def scaled(
     given: Sequence[Any], expected: Sequence[Any], sizes: Sequence[Mapping[str, float]]
 ) -> str:
-    """Is every answer the right one times something that the case's `sizes` can name?"""
+    """The factor, in words, if every answer is the right one times what `sizes` can name."""
     factors = [_ratio(*pair) for pair in zip(given, expected, strict=True)]
     if any(math.isnan(factor) for factor in factors):
         return ""
     names = list(sizes[0])
-    choices = product((0, 1, -1, 2, -2), repeat=len(names))
-    for powers in sorted(choices, key=lambda powers: sum(map(abs, powers))):  # the simplest first
+    whole, roots = (product(powers, repeat=len(names)) for powers in ((0, 1, -1, 2, -2), HALVES))
+    simplest = sorted(whole, key=lambda powers: sum(map(abs, powers)))
+    for powers in [*simplest, *sorted(roots, key=lambda powers: powers.count(0), reverse=True)]:
         rests = [
             factor / math.prod(size[n] ** p for n, p in zip(names, powers, strict=True))
             for factor, size in zip(factors, sizes, strict=True)
         ]
         if all(abs(rest / rests[0] - 1) < 0.01 for rest in rests):
             words = _as_product(rests[0], dict(zip(names, powers, strict=True)))
-            return f"the right answer times {words}: only the factor is wrong."
+            return words
     return ""
 
 
-def _as_product(number: float, powers: Mapping[str, int]) -> str:
-    above = [name if p == 1 else f"{name}²" for name, p in powers.items() if p > 0]
-    below = [name if p == -1 else f"{name}²" for name, p in powers.items() if p < 0]
+def _as_product(number: float, powers: Mapping[str, float]) -> str:
+    def written(sign: int) -> list[str]:
+        whole = {n: abs(p) for n, p in powers.items() if p * sign > 0}
+        parts = [n if p == 1 else f"{n}²" for n, p in whole.items() if p >= 1]
+        under = [n for n, p in whole.items() if p < 1]
+        root = f"√({'·'.join(under)})" if len(under) > 1 else f"√{''.join(under)}"
+        return [*parts, root] if under else parts
+
+    above, below = written(1), written(-1)
     if abs(number - 1) > 0.01 or not above:
         above.insert(0, f"{number:.3g}")
     top, bottom = "·".join(above), "·".join(below)
@@ -133,4 +170,6 @@ def one_line(error: Exception, case: Sequence[Any]) -> str:
     ]
     line = f' in "{frames[-1].line}"' if frames and frames[-1].line else ""
     said = (str(error).splitlines() or [""])[0]
+    hints = [words for part, words in HINTS.items() if part in said]
+    said = " ".join([said if len(said) < 160 else f"{said[:150]} …", *hints])
     return f"it stopped with {type(error).__name__} for {_shapes(case)}{line}: {said}"

@@ -57,6 +57,8 @@ check_content_loss = Exercise(
         "this is the mean over everything, and over the pictures of the batch, too.": (
             lambda f, p: (f - p).square().mean()
         ),
+        "this is half the mean over everything, and over the pictures of the batch, too. Eq. 1 is "
+        "a sum for each picture.": lambda f, p: 0.5 * (f - p).square().mean(),
         "these are absolute differences; Eq. 1 squares them.": (
             lambda f, p: 0.5 * (f - p).abs().flatten(1).sum(1)
         ),
@@ -185,6 +187,16 @@ def _mean(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1)
 
 
+def _cropped(images: Tensor) -> Tensor:
+    return _mean(images.diff(dim=2)[..., :-1].square()) + _mean(
+        images.diff(dim=3)[:, :, :-1].square()
+    )
+
+
+def _steps_along(*axes: int) -> Any:
+    return lambda x: sum(_mean(x.diff(dim=axis).square()) for axis in axes)
+
+
 _sums = _of_steps(lambda dy, dx: dy.square().flatten(1).sum(1) + dx.square().flatten(1).sum(1))
 
 check_total_variation = Exercise(
@@ -192,7 +204,7 @@ check_total_variation = Exercise(
     spec=_total_variation,
     cases=lambda random: [
         (torch.rand(shape, generator=random),)
-        for shape in [(2, 3, 4, 5), (1, 3, 6, 3), (3, 3, 3, 7)]
+        for shape in [(2, 3, 4, 5), (1, 3, 6, 4), (3, 3, 5, 7)]
     ],
     mistakes={
         "only neighbours in a row are compared; those in a column count as well.": _of_steps(
@@ -223,6 +235,23 @@ check_total_variation = Exercise(
         ),
         "neighbours in a row are counted twice, those in a column not at all.": _of_steps(
             lambda dy, dx: 2 * _mean(dx.square())
+        ),
+        "the last row or column is left out where its neighbours are still there: the differences "
+        "downwards have all columns, those to the right all rows.": _cropped,
+        "channels are compared with each other: axis 1 counts colours, 2 rows and 3 columns.": (
+            _steps_along(1, 2)
+        ),
+        "colours are compared with each other, too: only neighbours in axes 2 and 3 count.": (
+            _steps_along(1, 2, 3)
+        ),
+        "x.diff(2) is the second difference along the last axis: its first argument says how "
+        "often. Write diff(dim=2).": lambda x: (
+            _mean(x.diff(2).square()) + _mean(x.diff(3).square())
+        ),
+        "x.diff(2) is the second difference along the last axis: write diff(dim=2), and dim=3 for "
+        "the columns.": lambda x: _mean(x.diff(2).square()) + _mean(x.diff(dim=3).square()),
+        "these are second differences, of differences; take the first ones.": lambda x: (
+            _mean(x.diff(2, 2).square()) + _mean(x.diff(2, 3).square())
         ),
         "half of it: the two means are added, not averaged.": _of_steps(
             lambda dy, dx: 0.5 * (_mean(dy.square()) + _mean(dx.square()))

@@ -10,7 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletutor.lessons.comparing import alike, copies, far_off, one_line, scaled, what, wrong_kind
+from styletutor.lessons.comparing import (
+    alike,
+    copies,
+    far_off,
+    one_line,
+    scaled,
+    what,
+    wrong_kind,
+    wrong_type,
+)
+from styletutor.lessons.habits import does_something, habit
 
 Answer = Callable[..., Any]
 MARKS = {True: ("✓", "#1b7837"), False: ("✗", "#c0392b"), None: ("○", "#666666")}
@@ -87,10 +97,16 @@ class Exercise:
             value = self._see(answer, arguments)
         except NotImplementedError:
             raise _Unfinished from None
+        except NoAnswer as error:
+            raise _Spoilt(str(error)) from error
         except Exception as error:
             raise _Spoilt(one_line(error, case)) from error
+        if value is None and does_something(answer):
+            raise _Spoilt("nothing comes back: end with `return` and what you have computed.")
         if value is None or value is ...:
             raise _Unfinished
+        if words := wrong_type(value):
+            raise _Spoilt(words)
         for before, after in zip(case, arguments, strict=True):
             if isinstance(before, Tensor) and not torch.equal(before, after):
                 raise _Spoilt(
@@ -112,11 +128,18 @@ class Exercise:
             values = (self._see(wrong, copies(case)) for case in cases)
             if all(alike(*pair) for pair in zip(given, values, strict=True)):
                 return words
+        if words := habit(given, expected, cases, None if self.seen else self.spec):
+            return words
+        sizes = [self.sizes(*case) for case in cases]
+        if factor := scaled(given, expected, sizes):
+            return f"the right answer times {factor}: only the factor is wrong."
+        for words, wrong in self.mistakes.items():
+            values = [self._see(wrong, copies(case)) for case in cases]
+            if not self.seen and (factor := scaled(given, values, sizes)):
+                return f"{words} And besides, all is {factor} times as large."
         for value, wanted, case in zip(given, expected, cases, strict=True):
             if words := wrong_kind(value, wanted, case):
                 return words
-        if words := scaled(given, expected, [self.sizes(*case) for case in cases]):
-            return words
         for words, holds in self.properties.items():
             if not all(holds(answer, *copies(case)) for case in cases):
                 return f"{words} {far_off(given, expected, cases)}"
@@ -148,6 +171,10 @@ class Exercise:
         weights = torch.linspace(1, 2, value.numel(), dtype=value.dtype).view_as(value)
         (gradient,) = torch.autograd.grad((value * weights).sum(), first, allow_unused=True)
         return gradient
+
+
+class NoAnswer(Exception):
+    """Raised by what looks at an answer, with what to say instead of comparing."""
 
 
 class _Unfinished(Exception):

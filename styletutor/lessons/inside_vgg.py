@@ -24,11 +24,13 @@ def _one_feature(patch: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
 
 
 def _patches(random: torch.Generator) -> list[tuple[Any, ...]]:
-    return [
-        (torch.randn(c, 3, 3, generator=random), torch.randn(c, 3, 3, generator=random),
-         torch.randn((), generator=random) + 3)
-        for c in (3, 5, 8)
-    ]  # fmt: skip
+    """Of which one feature is negative, so that a ReLU shows."""
+    cases = []
+    for channels, aim in [(3, 2.0), (5, -3.0), (8, 4.0)]:
+        patch, kernel = (torch.randn(channels, 3, 3, generator=random) for _ in range(2))
+        feature = aim + torch.rand((), generator=random)
+        cases.append((patch, kernel, feature - (patch * kernel).sum()))
+    return cases
 
 
 check_one_feature = Exercise(
@@ -55,6 +57,17 @@ check_one_feature = Exercise(
         "a ReLU is in it already; the convolution itself may be negative.": (
             lambda patch, kernel, bias: ((patch * kernel).sum() + bias).clamp(min=0)
         ),
+        "only a part of the template is laid on. range(2) counts 0 and 1: three rows and columns "
+        "need range(3).": (lambda patch, kernel, bias: (patch * kernel)[:, :2, :2].sum() + bias),
+        "the template's first row and column are left out: indices begin with 0.": (
+            lambda patch, kernel, bias: (patch * kernel)[:, 1:, 1:].sum() + bias
+        ),
+        "only the first two of three rows are counted: range(2) is 0 and 1.": (
+            lambda patch, kernel, bias: (patch * kernel)[:, :2].sum() + bias
+        ),
+        "only three colours are counted; a layer may have any number of channels.": (
+            lambda patch, kernel, bias: (patch * kernel)[:3].sum() + bias
+        ),
         "only the first colour is counted; add up over all channels.": (
             lambda patch, kernel, bias: (patch[0] * kernel[0]).sum() + bias
         ),
@@ -73,7 +86,12 @@ def _receptive_field(kinds: Sequence[str]) -> tuple[int, int]:
 
 
 def _walk(
-    conv: int = 2, pool: int = 1, start: int = 1, strides: str = "pool", adds: bool = False
+    conv: int = 2,
+    pool: int = 1,
+    start: int = 1,
+    strides: str = "pool",
+    adds: bool = False,
+    widens: int = 1,
 ) -> Any:
     """A wrong way of going down the layers."""
     grows = {"conv": conv, "relu": 0, "pool": pool}
@@ -82,6 +100,7 @@ def _walk(
         field, stride = start, 1
         for kind in kinds:
             field += grows[kind] * stride
+            field *= widens if kind == "pool" else 1
             if kind == strides:
                 stride = stride + 1 if adds else 2 * stride
         return field, stride
@@ -106,7 +125,12 @@ check_receptive_field = Exercise(
             lambda kinds: (1 + sum(GROWS[kind] for kind in kinds), 2 ** kinds.count("pool"))
         ),
         "a convolution of side 3 adds 2 steps, one on each side, not 3.": _walk(conv=3),
+        "a convolution of side 3 adds 2 steps, one on each side, not 1.": _walk(conv=1),
         "a pooling, too, widens the field: by one step.": _walk(pool=0),
+        "a pooling doubles the stride, not the field; the field grows by one step of the stride "
+        "before it.": _walk(pool=0, widens=2),
+        "a pooling adds one step to the field and doubles the stride. It does not double the field "
+        "as well.": _walk(widens=2),
         "before the first layer a position sees one pixel: start with 1.": _walk(start=0),
         "the stride doubles at a pooling, and only there.": _walk(strides="conv"),
         "a pooling makes the stride twice as long, not longer by one.": _walk(adds=True),

@@ -238,9 +238,6 @@ check_still_closure = replace(
     name="make_closure",
     mistakes={
         **check_closure.mistakes,
-        "the cut comes last, but is still in the closure: x is moved behind L-BFGS's back.": (
-            lambda x, o, loss: lambda: [closure(x, o, loss)(), x.data.clamp_(0, 1)][0]
-        ),
         "x stays, but the loss is asked of a cut copy: pixels outside [0, 1] get no gradient.": (
             lambda x, o, loss: closure(x, o, lambda image: loss(image.clamp(0, 1)))
         ),

@@ -114,6 +114,20 @@ def _moved(order: Tensor, axis: int) -> Tensor:
     return order[order < axis]
 
 
+def _all_there(answer: Answer, features: Tensor, order: Tensor) -> bool:
+    moved = answer(features, order)
+    return alike(moved.flatten(2).sort(2).values, features.flatten(2).sort(2).values)
+
+
+def _together(answer: Answer, features: Tensor, order: Tensor) -> bool:
+    moved = answer(features, order).flatten(2).mT.tolist()
+    return all(
+        position in picture
+        for picture, there in zip(features.flatten(2).mT.tolist(), moved, strict=True)
+        for position in there
+    )
+
+
 check_shuffle = Exercise(
     name="shuffle",
     spec=_shuffle,
@@ -147,6 +161,14 @@ check_shuffle = Exercise(
     },
     praise="every channel is shuffled in the same way, on three random shapes.",
     sizes=sizes,
+    properties={
+        "some values are lost or there twice: every one should be there once, at another position.":
+            _all_there,
+        "each channel is shuffled in its own way. Position k of every channel takes what stood at "
+        "the same place, order[k].": _together,
+        "all channels move together, but not to where `order` says: position k takes what stood "
+        "at order[k].": lambda *_: False,
+    },
 )  # fmt: skip
 
 

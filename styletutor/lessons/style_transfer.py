@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletutor.lessons.exercise import Exercise
+from styletutor.lessons.exercise import Exercise, NoAnswer
 
 
 def _total_loss(content: Tensor, styles: Tensor, alpha: float, beta: float) -> Tensor:
@@ -42,6 +42,14 @@ check_total_loss = Exercise(
         "the average is taken over the pictures instead of the layers.": (
             lambda c, s, alpha, beta: (alpha * c).mean() + beta * s.mean(1)
         ),
+        "everything is added up to one number; each picture of the batch has a loss of its own.": (
+            lambda c, s, alpha, beta: alpha * c.sum() + beta * s.mean(0).sum()
+        ),
+        "the style losses are added up over layers and pictures; average them over the layers, "
+        "axis 0.": lambda c, s, alpha, beta: alpha * c + beta * s.sum(),
+        "divided by the number of pictures; the average is over the layers.": (
+            lambda c, s, alpha, beta: alpha * c + beta * s.sum(0) / s.shape[1]
+        ),
         "the content is missing its α.": lambda c, s, alpha, beta: c + beta * s.mean(0),
         "the style is missing its β.": lambda c, s, alpha, beta: alpha * c + s.mean(0),
         "α and β are made to sum to one. Only their ratio matters for the minimum, but here the "
@@ -66,36 +74,66 @@ def closure(x: Tensor, optimiser: torch.optim.Optimizer, loss: Callable[[Tensor]
     return closure
 
 
-def _run_closure(make: Callable[..., Any], start: Tensor) -> tuple[Any, ...] | None:
-    """What two calls do: returned losses, gradient, and whether x stays where it was."""
+def _run_closure(make: Callable[..., Any], start: Tensor) -> Tensor | None:
+    """All that two calls do, the picture moved in between, as L-BFGS moves it.
+
+    Returned losses, gradients and places, and how often a gradient came back to x, and how often
+    the loss was asked of a copy that is cut off from x.
+    """
     x = start.clone().requires_grad_()
     optimiser = torch.optim.SGD([x], lr=0.1)
     target = torch.linspace(-0.5, 1.5, x.numel()).view_as(x)
-    function = make(x, optimiser, lambda image: (image - target).square().sum())
+    came, copied = [], []
+    x.register_hook(lambda gradient: came.append(1))
+
+    def loss(image: Tensor) -> Tensor:
+        copied.append(float(image is not x and image.is_leaf))
+        return (image - target).square().sum()
+
+    function = make(x, optimiser, loss)
     if function is None:
         return None
+    if function is loss:
+        raise NoAnswer("this is the loss itself; what comes back should be the closure.")
     if not callable(function):
-        raise TypeError("what comes back should be the closure itself: return closure, without ()")
-    values = [function(), function()]
-    gradient = torch.zeros_like(x) if x.grad is None else x.grad
-    said = [torch.full((), torch.nan) if v is None else torch.as_tensor(v).detach() for v in values]
-    return torch.cat([torch.stack(said).nan_to_num(-1.0), gradient.flatten(), x.detach().flatten()])
+        raise NoAnswer("what comes back should be the closure itself: return closure, without ().")
+    seen = [x.detach().flatten().clone()]
+    for _ in range(2):
+        value = function()
+        if value is loss:
+            raise NoAnswer(
+                "the closure returns the function `loss` itself; return the value that it gave."
+            )
+        said = torch.full((), torch.nan) if value is None else torch.as_tensor(value).detach()
+        gradient = torch.zeros_like(x) if x.grad is None else x.grad
+        seen += [said.view(1).nan_to_num(-1.0), gradient.flatten().clone()]
+        seen.append(x.detach().flatten().clone())
+        x.data += 0.25
+    return torch.cat([*seen, torch.tensor([float(len(came)), sum(copied)])])
 
 
-def _faulty(clear: bool = True, back: bool = True, returns: bool = True, cut: bool = False,
-            step: bool = False, number: bool = False) -> Any:  # fmt: skip
+def _faulty(clear: str = "first", back: bool = True, returns: bool = True, cut: str = "never",
+            step: bool = False, copy: bool = False, stale: bool = False) -> Any:  # fmt: skip
     def make(x: Tensor, optimiser: Any, loss: Any) -> Any:
+        def cut_if(now: str) -> None:
+            if cut == now:
+                x.data.clamp_(0, 1)
+
+        cut_if("outside")
+        before = loss(x) if stale else None
+
         def closure() -> Any:
-            if cut:
-                with torch.no_grad():
-                    x.clamp_(0, 1)
-            if clear:
+            cut_if("first")
+            if clear == "first":
                 optimiser.zero_grad()
-            value = loss(x)
+            value = before if stale else loss(x.detach().requires_grad_() if copy else x)
             if back:
-                value.backward()
+                value.backward(retain_graph=True)
+            if clear == "last":
+                optimiser.zero_grad()
             if step:
                 optimiser.step()
+            cut_if("last")
             return value if returns else None
 
         return closure
@@ -112,8 +150,14 @@ check_closure = Exercise(
     ],
     mistakes={
         "gradients pile up: PyTorch adds each one to the last. Begin with optimiser.zero_grad().": (
-            _faulty(clear=False)
+            _faulty(clear="never")
         ),
+        "the gradient is cleared after .backward(), so that it is gone when L-BFGS looks: "
+        "optimiser.zero_grad() comes first.": _faulty(clear="last"),
+        "the loss is asked of a copy that is cut off from x, so that the gradient goes to the "
+        "copy: give x itself to loss.": _faulty(copy=True),
+        "the loss was computed once, outside the closure. L-BFGS moves x and asks again: call "
+        "loss(x) inside.": _faulty(stale=True),
         "there is no gradient: the loss is computed, but nothing calls .backward().": (
             _faulty(back=False)
         ),
@@ -121,15 +165,20 @@ check_closure = Exercise(
             _faulty(returns=False)
         ),
         "it cuts the picture inside the closure. L-BFGS then learns from a gradient at another "
-        "place than the one it went to: leave x as it is.": _faulty(cut=True),
+        "place than the one it went to: leave x as it is.": _faulty(cut="first"),
+        "it cuts the picture after .backward(), still inside the closure: x is moved behind "
+        "L-BFGS's back. Leave x as it is.": _faulty(cut="last"),
+        "the picture is cut where the closure is made, before L-BFGS has begun: leave x as it "
+        "is.": _faulty(cut="outside"),
         "it takes the step itself. The optimiser calls the closure, not the other way round.": (
             _faulty(step=True)
         ),
         "neither .backward() nor a return of the loss.": _faulty(back=False, returns=False),
         "gradients pile up, and nothing is returned: begin with optimiser.zero_grad() and end with "
-        "the loss.": _faulty(clear=False, returns=False),
+        "the loss.": _faulty(clear="never", returns=False),
     },
-    praise="called twice it gives the same loss and gradient, and leaves the picture alone.",
+    praise="called at two places it gives the loss and the gradient of each, and leaves the "
+    "picture alone.",
 )
 
 
@@ -157,6 +206,7 @@ check_blend = Exercise(
             _weighted
         ),
         "this is the plain mean: the shares are not used.": lambda g, b: g.mean(0),
+        "this is the plain sum: the shares are not used.": lambda g, b: g.sum(0),
         "weighted, but divided by the number of styles; divide by the sum of the shares.": (
             lambda g, b: _weighted(g, b) / len(g)
         ),
