@@ -5,13 +5,14 @@
 >>> lessons.quiz("style_reconstruction")
 """
 
+from styletutor.lessons.capstone import check_transfer
 from styletutor.lessons.content_reconstruction import (
     check_content_gradient,
     check_content_loss,
     check_descend,
     check_total_variation,
 )
-from styletutor.lessons.exercise import Exercise, Verdict
+from styletutor.lessons.exercise import Exercise, Verdict, own
 from styletutor.lessons.going_further import check_covariance, check_guided_gram, check_keep_colour
 from styletutor.lessons.inside_vgg import (
     check_one_feature,
@@ -45,7 +46,8 @@ __all__ = [
     "check_noise_start", "check_one_feature", "check_receptive_field", "check_roughness",
     "check_shuffle", "check_still_closure", "check_strongest_channels", "check_style_gradient",
     "check_style_loss", "check_to_picture", "check_total_loss", "check_total_variation",
-    "check_translate", "check_two_layers", "quiz",
+    "check_transfer",
+    "check_translate", "check_two_layers", "own", "quiz",
 ]  # fmt: skip
 
-exercises = {name: globals()[name] for name in __all__ if name.startswith("check_")}
+exercises = {name: made for name in __all__ if isinstance(made := globals()[name], Exercise)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -23,16 +25,21 @@ from styletutor.lessons.comparing import (
 from styletutor.lessons.habits import does_something, habit
 
 Answer = Callable[..., Any]
+checked: WeakKeyDictionary[Answer, bool | None] = WeakKeyDictionary()
 MARKS = {True: ("✓", "#1b7837"), False: ("✗", "#c0392b"), None: ("○", "#666666")}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says. `right` is None for an exercise that is not finished."""
+    """What a check says. `right` is None for an exercise that is not finished.
+
+    A notebook shows a `riddle` as a bare ✗, and the words after a click.
+    """
 
     name: str
     right: bool | None
     words: str
+    riddle: bool = False
 
     def __repr__(self) -> str:
         return f"{MARKS[self.right][0]} {self.name}: {self.words}"
@@ -41,6 +48,8 @@ class Verdict:
         mark, colour = MARKS[self.right]
         style = f"border-left: 4px solid {colour}; padding: 4px 10px; margin: 2px 0"
         words = html.escape(self.words).replace("\n", "<br>")
+        if self.riddle and self.right is False:
+            words = f"<details><summary>Something is wrong. What?</summary>{words}</details>"
         return (
             f'<div style="{style}" role="status"><b style="color: {colour}">{mark}</b> '
             f"<code>{html.escape(self.name)}</code>: {words}</div>"
@@ -56,7 +65,8 @@ class Exercise:
     a function for each likely wrong answer. Where an answer is a thing that does something, `seen`
     runs it and gives what can be compared. `properties` holds, under what to say if it does not
     hold, what must be true of any answer and its arguments: the last resort where no mistake is
-    known. `praise` says what was found to be right.
+    known. `praise` says what was found to be right. In a `riddle` the mistake is to be found by
+    looking, so that its name waits behind a click.
     """
 
     name: str
@@ -68,6 +78,7 @@ class Exercise:
     gradient: bool = False
     sizes: Callable[..., Mapping[str, float]] = field(default=lambda *_: {})
     properties: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
+    riddle: bool = False
 
     def __repr__(self) -> str:
         asked = (self.spec.__doc__ or "your function").split("\n")[0]
@@ -75,6 +86,12 @@ class Exercise:
 
     def __call__(self, answer: Answer, seed: int = 0) -> Verdict:
         """Try `answer` on random cases, which another `seed` draws anew."""
+        verdict = replace(self._verdict(answer, seed), riddle=self.riddle)
+        with contextlib.suppress(TypeError):  # of what cannot be kept track of
+            checked[answer] = verdict.right
+        return verdict
+
+    def _verdict(self, answer: Answer, seed: int) -> Verdict:
         if not callable(answer):
             words = f"this is {what(answer)}; give the function itself, without calling it."
             return Verdict(self.name, False, words)
@@ -171,6 +188,16 @@ class Exercise:
         weights = torch.linspace(1, 2, value.numel(), dtype=value.dtype).view_as(value)
         (gradient,) = torch.autograd.grad((value * weights).sum(), first, allow_unused=True)
         return gradient
+
+
+def own(answer: Answer, otherwise: Answer) -> Answer:
+    """Your `answer` once its check has passed, and until then `otherwise`; says which it is."""
+    name, other = (getattr(f, "__name__", "the function") for f in (answer, otherwise))
+    if checked.get(answer):
+        print(f"{name}: yours")
+        return answer
+    print(f"{name}: not ready yet, {other} of the module takes its place")
+    return otherwise
 
 
 class NoAnswer(Exception):

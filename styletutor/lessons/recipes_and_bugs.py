@@ -75,6 +75,7 @@ def _back(y: Tensor, x: Tensor) -> Tensor:
 
 check_batch_loss = Exercise(
     name="batch_loss",
+    riddle=True,
     spec=_batch_loss,
     seen=_loss_and_gradient,
     cases=lambda random: _pictures(random, 3),
@@ -106,6 +107,7 @@ def _shown(y: Tensor, mean: Tensor = BGR_MEAN) -> Tensor:
 
 check_to_picture = Exercise(
     name="to_picture",
+    riddle=True,
     spec=_to_picture,
     cases=lambda random: [(150 * z,) for (z,) in _pictures(random)],
     mistakes={
@@ -135,6 +137,7 @@ def _noise_start(z: Tensor) -> Tensor:
 
 check_noise_start = Exercise(
     name="noise_start",
+    riddle=True,
     spec=_noise_start,
     cases=_pictures,
     mistakes={
@@ -169,6 +172,7 @@ def _keep(what: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[..., dict
 
 check_two_layers = Exercise(
     name="two_layers",
+    riddle=True,
     spec=_two_layers,
     seen=_kept,
     cases=_pictures,
@@ -189,6 +193,7 @@ check_two_layers = Exercise(
 check_batch_gram = replace(
     check_gram,
     name="batch_gram",
+    riddle=True,
     mistakes={
         **check_gram.mistakes,
         "this is the first picture's matrix; every picture needs one.": lambda f: gram(f[:1]),
@@ -217,6 +222,7 @@ def _sum(of: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 check_roughness = Exercise(
     name="roughness",
+    riddle=True,
     spec=_roughness,
     cases=lambda random: [(torch.rand(shape, generator=random),) for shape in SHAPES],
     mistakes={
@@ -236,6 +242,7 @@ check_roughness = Exercise(
 check_still_closure = replace(
     check_closure,
     name="make_closure",
+    riddle=True,
     mistakes={
         **check_closure.mistakes,
         "x stays, but the loss is asked of a cut copy: pixels outside [0, 1] get no gradient.": (
