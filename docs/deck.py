@@ -29,6 +29,7 @@ SUMMARY, GAP = 44, 20
 LARGER, SHARE = 1.8, 0.6
 
 HEADING = re.compile(r"#{1,3} ")
+ANSWER = re.compile(r"<details><summary>What came out</summary>\s*(.*?)\s*</details>", re.DOTALL)
 HIDDEN = re.compile(r"<details>(.*?</summary>).*?</details>", re.DOTALL)
 QUESTION = re.compile(r"\*\*Predict")
 SET_UP = re.compile(r"(import|from) ")
@@ -91,7 +92,8 @@ def split(cell: NotebookNode) -> list[NotebookNode]:
     if not is_text(cell):
         return [cell]
     texts: list[str] = []
-    for block in re.split(r"\n\s*\n", cell.source.strip()):
+    open_text = ANSWER.sub(r"\1", cell.source)  # a question has a slide of its own anyway
+    for block in re.split(r"\n\s*\n", open_text.strip()):
         longer = f"{texts[-1]}\n\n{block}" if texts else block
         fits = text_height(longer) <= HEIGHT or WHOLE.search(longer)
         if texts and fits and not HEADING.match(block):

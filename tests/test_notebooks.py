@@ -152,7 +152,21 @@ def test_a_lesson_has_all_its_parts(notebook: nbformat.NotebookNode) -> None:
     for part in ("**Predict, then run", "## Summary", "## Further reading", "<summary>Hint"):
         assert part in text, part
     assert "lessons.check_" in code
-    assert text.count("<details>") == text.count("</details>") == text.count("<summary>Hint")
+    folded = text.count("<summary>Hint") + text.count("<summary>What came out")
+    assert text.count("<details>") == text.count("</details>") == folded
+
+
+def test_no_answer_stands_open_below_its_question(notebook: nbformat.NotebookNode) -> None:
+    """Stored outputs of what is to be predicted are folded, and so is what is said of them."""
+    asked = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            if asked:
+                assert cell.source.startswith(("<details><summary>What came out", "#")), cell.id
+            asked = "**Predict, then run" in cell.source
+        elif asked and not re.search(r"^lessons\.check_", cell.source, re.MULTILINE):
+            assert cell.metadata["jupyter"]["outputs_hidden"], cell.id
+            assert "hide-output" in cell.metadata["tags"], cell.id
 
 
 def test_a_panel_or_a_quiz_in_every_lesson(notebook: nbformat.NotebookNode) -> None:

@@ -35,11 +35,13 @@ def copies(case: Sequence[Any]) -> list[Any]:
 
 
 def alike(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and all(alike(value[key], wanted[key]) for key in wanted)
     try:
         value, wanted = (torch.as_tensor(v).detach().double().cpu() for v in (value, wanted))
     except (TypeError, ValueError, RuntimeError):
         return value == wanted
-    if value.shape != wanted.shape or not torch.isfinite(value).all():
+    if value.shape != wanted.shape or not torch.isfinite(torch.stack([value, wanted])).all():
         return False
     room = TOLERANCE * wanted.abs().max().item() if wanted.numel() else 0.0
     return bool((value - wanted).abs().le(room + 1e-9).all())
@@ -131,6 +133,8 @@ def far_off(given: Sequence[Any], expected: Sequence[Any], cases: Sequence[Any])
     for value, wanted, case in zip(given, expected, cases, strict=True):
         if alike(value, wanted):
             continue
+        if isinstance(wanted, dict):
+            return next(key for key in wanted if not alike(value[key], wanted[key]))
         if not isinstance(wanted, Tensor) or not wanted.ndim:
             return f"for {_shapes(case)} it should be {_short(wanted)}, yours is {_short(value)}."
         gap = (value.detach().double() - wanted.double()).abs()

@@ -109,6 +109,25 @@ check_content_gradient = Exercise(
         ),
         "the mask is made of F − P. Features that are too weak have a gradient, too: what counts "
         "is whether Z is above zero.": lambda z, p: (z.relu() - p).relu(),
+        "the two cases are exchanged: F − P where Z is above zero, 0 elsewhere.": (
+            lambda z, p: torch.where(z > 0, 0.0, z - p)
+        ),
+        "the two cases are exchanged: F − P where Z is above zero, 0 elsewhere. ": (
+            lambda z, p: torch.where(z > 0, 0.0, z.relu() - p)
+        ),
+        "multiplied with F itself; the mask is 1 or 0, Z > 0.": (
+            lambda z, p: (z.relu() - p) * z.relu()
+        ),
+        "this is the loss of each number, ½ (F − P)²; its derivative is asked for.": (
+            lambda z, p: 0.5 * (z.relu() - p).square()
+        ),
+        "this is the loss of each number, ½ (F − P)², where Z is above zero; its derivative is "
+        "asked for.": lambda z, p: 0.5 * (z.relu() - p).square() * (z > 0),
+        "this is the loss of each number, (F − P)²; its derivative is asked for.": (
+            lambda z, p: (z.relu() - p).square()
+        ),
+        "only the places where Z is above zero are there, in a list. Keep the shape of Z, with 0 "
+        "at all others.": lambda z, p: (z.relu() - p)[z > 0],
         "this is only the sign of the gradient; its size says how far off a feature is.": (
             lambda z, p: (z.relu() - p).sign() * (z > 0)
         ),
@@ -127,6 +146,10 @@ def _descend(image: Tensor, gradient: Tensor, rate: float) -> Tensor:
     return torch.tensor(moved).view_as(image)
 
 
+def _stretched(image: Tensor) -> Tensor:
+    return (image - image.min()) / (image.max() - image.min())
+
+
 check_descend = Exercise(
     name="descend",
     spec=_descend,
@@ -140,6 +163,15 @@ check_descend = Exercise(
         ),
         "downhill, but the result is no picture: cut it to [0, 1].": lambda x, g, rate: (
             x - rate * g
+        ),
+        "this is the picture that was given: the step is computed and not kept.": (
+            lambda x, g, rate: x
+        ),
+        "divided by the rate; a larger rate is a longer step.": (
+            lambda x, g, rate: (x - g / rate).clamp(0, 1)
+        ),
+        "stretched so that the darkest pixel is 0 and the brightest 1, which moves all: cut.": (
+            lambda x, g, rate: _stretched(x - rate * g)
         ),
         "the rate is missing: how far to go is rate times gradient.": (
             lambda x, g, rate: (x - g).clamp(0, 1)
@@ -215,6 +247,17 @@ check_total_variation = Exercise(
         ),
         "these are absolute differences; here they are squared.": _of_steps(
             lambda dy, dx: _mean(dy.abs()) + _mean(dx.abs())
+        ),
+        "the mean is taken before the square, so that steps up and down cancel.": _of_steps(
+            lambda dy, dx: _mean(dy).square() + _mean(dx).square()
+        ),
+        "the pixel after the next is compared; take the next one.": lambda x: (
+            _mean((x[:, :, 2:] - x[:, :, :-2]).square())
+            + _mean((x[..., 2:] - x[..., :-2]).square())
+        ),
+        "the root of dy² + dx² is taken at each pixel: that is total variation proper. Here the "
+        "squares themselves are averaged.": lambda x: _mean(
+            (x.diff(dim=2)[..., :-1] ** 2 + x.diff(dim=3)[:, :, :-1] ** 2).sqrt()
         ),
         "these are sums, which grow with the picture; take the means.": _sums,
         "this mixes the pictures of the batch; keep the first axis.": _of_steps(

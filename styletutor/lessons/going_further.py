@@ -154,6 +154,16 @@ check_keep_colour = Exercise(
         "bright ones stronger. Here the difference is added.": (
             lambda styled, photo: (photo * _luma(styled) / _luma(photo)).clamp(0, 1)
         ),
+        "each channel gets a difference of its own: Y is one number for each pixel, so add the "
+        "weighted channels up.": lambda styled, photo: (
+            photo + torch.tensor(LUMA).view(3, 1, 1) * (styled - photo)
+        ).clamp(0, 1),
+        "one difference for the whole picture; Y belongs to each pixel.": lambda styled, photo: (
+            photo + _luma(styled - photo).mean((2, 3), keepdim=True)
+        ).clamp(0, 1),
+        "the weights do not add up to 1: it is 0.0722 for blue.": lambda styled, photo: (
+            photo + _luma(styled - photo, (0.2126, 0.7152, 0.722))
+        ).clamp(0, 1),
         "this is the painting itself: the difference is taken channel by channel. Take that of "
         "the brightness, the same number for all three.": lambda styled, photo: styled,
     },
@@ -200,6 +210,23 @@ check_covariance = Exercise(
             lambda f: _centred(f, f[0].numel())
         ),
         "not divided yet: by the number of positions, H·W.": lambda f: _centred(f, 1.0),
+        "μμᵀ is added; a covariance has it taken off.": lambda f: _spread(f, 0.0) + (
+            f.mean((2, 3))[:, :, None] * f.mean((2, 3))[:, None]
+        ),
+        "the product is divided by C·H·W and μμᵀ is not: both have to be means over positions.": (
+            lambda f: _spread(f, 0.0, f[0].numel())
+            - f.mean((2, 3))[:, :, None] * f.mean((2, 3))[:, None]
+        ),
+        "the squares of the means are taken off every column; it is the product μᵢ μⱼ that belongs "
+        "to the pair i, j.": lambda f: _spread(f, 0.0) - f.mean((2, 3)).square()[:, None],
+        "the squares of the means are taken off every row; it is the product μᵢ μⱼ that belongs to "
+        "the pair i, j.": lambda f: _spread(f, 0.0) - f.mean((2, 3)).square()[:, :, None],
+        "each column has a mean of its own taken off; average over rows and columns, (2, 3).": (
+            lambda f: _spread(f, f.mean(2, keepdim=True))
+        ),
+        "each row has a mean of its own taken off; average over rows and columns, (2, 3).": (
+            lambda f: _spread(f, f.mean(3, keepdim=True))
+        ),
         "one mean for the whole picture is taken off. Each channel has a mean of its own: average "
         "over rows and columns only.": lambda f: _spread(f, f.mean((1, 2, 3), keepdim=True)),
         "one mean for everything is taken off. Each channel of each picture has its own: "

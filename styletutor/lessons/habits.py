@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from types import CodeType
 from typing import Any
 
@@ -16,7 +17,9 @@ WITHOUT_DEED = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "
 
 OF_THE_RESULT: dict[str, Change] = {
     "the right numbers with the other sign.": lambda y: -y,
-    "everything is 0. Is 1 // 2 in it? That is 0: divide with /.": torch.zeros_like,
+    "everything is 0. Is something compared with itself, or is 1 // 2 in it, which is 0?": (
+        torch.zeros_like
+    ),
     "the right numbers, rounded down: // divides without a rest. Use /.": torch.floor,
     "the right numbers, rounded to whole ones.": torch.trunc,
     "the right numbers, but those below 0 are cut: a ReLU or a clamp too many.": (
@@ -26,6 +29,16 @@ OF_THE_RESULT: dict[str, Change] = {
     "the squares of the right numbers: one square too many.": torch.square,
     "the roots of the right numbers: one root too many.": lambda y: y.clamp(min=0).sqrt(),
     "one divided by the right numbers: the fraction is upside down.": lambda y: 1 / y,
+}
+OF_A_MATRIX: dict[str, Change] = {
+    "only the diagonal is there: each pair of channels has a number.": (
+        lambda y: y.diagonal(dim1=-2, dim2=-1).diag_embed()
+    ),
+    "only the diagonal is there, as a row: each pair of channels has a number.": (
+        lambda y: y.diagonal(dim1=-2, dim2=-1)
+    ),
+    "only the upper triangle is there; the matrix is symmetric, and both halves count.": torch.triu,
+    "only the lower triangle is there; the matrix is symmetric, and both halves count.": torch.tril,
 }
 OF_THE_BATCH: dict[str, Change] = {
     "one answer for the whole batch: the pictures' numbers are added up. Keep the first axis.": (
@@ -40,6 +53,7 @@ OF_THE_BATCH: dict[str, Change] = {
         lambda y: y.cumsum(0)
     ),
     "only the first picture is answered for; there may be several.": lambda y: y[0],
+    "only the first picture is answered for, and the others are left out.": lambda y: y[:1],
     "only the last picture is answered for: is the `return` inside the loop's last turn?": (
         lambda y: y[-1]
     ),
@@ -72,6 +86,16 @@ OF_FEATURES: dict[str, Change] = {
     ),
     ".view or .reshape with the channels before the batch mixes pictures and channels: it "
     "exchanges no axes.": _channels_first,
+    ".view or .reshape after .permute brings no axis back: the numbers stay in the new order, and "
+    "channels are mixed. Permute once more, or begin with .flatten(2).": (
+        lambda x: x.permute(0, 2, 3, 1).reshape(x.shape)
+    ),
+    "each channel is brought to length 1 first; how strong it is belongs to the answer.": (
+        lambda x: x / x.flatten(2).norm(dim=2)[..., None, None].clamp(min=1e-12)
+    ),
+    "the batch is averaged before anything is computed; each picture counts by itself.": (
+        lambda x: x.mean(0, keepdim=True).expand_as(x)
+    ),
     "every picture gets the answer of the first one: is an index [0] in it?": (
         lambda x: x[:1].expand_as(x).contiguous()
     ),
@@ -99,8 +123,12 @@ def habit(
         return ""
     pairs = list(zip(expected, cases, strict=True))
     after = dict(OF_THE_RESULT)
+    if not any(wanted.is_floating_point() for wanted in expected):
+        after["each number is one too large: counting begins with 0."] = lambda y: y + 1
     if all(_is_batch(case[0]) and len(case[0]) == _length(wanted) for wanted, case in pairs):
         after |= OF_THE_BATCH
+    if all(wanted.ndim >= 2 and wanted.shape[-1] == wanted.shape[-2] for wanted in expected):
+        after |= OF_A_MATRIX
     for words, change in after.items():
         if _explains([change(wanted) for wanted in expected], given, expected):
             return words
@@ -114,6 +142,8 @@ def habit(
             f"the right numbers, but in another shape: {tuple(given[0].shape)} where "
             f"{tuple(expected[0].shape)} was expected."
         )
+    if words := _not_reduced(given, expected):
+        return words
     if spec is None:
         return ""
     before = dict(OF_WHAT_IS_GIVEN)
@@ -126,6 +156,23 @@ def habit(
         turned = [spec(case[1], case[0], *copies(case[2:])) for case in cases]
         if _explains(turned, given, expected):
             return "the first two arguments have changed places."
+    return ""
+
+
+def _not_reduced(given: Sequence[Any], expected: Sequence[Tensor]) -> str:
+    """Is the answer there once some of its axes are added up or averaged?"""
+    pairs = list(zip(given, expected, strict=True))
+    if not all(isinstance(v, Tensor) and w.ndim < v.ndim <= 4 for v, w in pairs):
+        return ""
+    most = min(value.ndim for value in given)
+    for count in range(1, most + 1):
+        for axes in combinations(range(most), count):
+            for name, reduce in (("sum", torch.sum), ("mean", torch.mean)):
+                made = [reduce(value, dim=axes) for value in given]
+                if all(alike(m, wanted) for m, wanted in zip(made, expected, strict=True)):
+                    which = "axis" if count == 1 else "axes"
+                    numbers = ", ".join(map(str, axes))
+                    return f"nearly: what is left is the {name} over {which} {numbers}."
     return ""
 
 
@@ -146,7 +193,8 @@ def _changed(case: Sequence[Any], change: Change) -> list[Any]:
     """The case with `change` done to every tensor of floats that has as many axes as the first."""
     axes = case[0].ndim if isinstance(case[0], Tensor) else -1
     return [
-        change(v.clone()) if isinstance(v, Tensor) and v.ndim == axes and v.is_floating_point()
+        change(v.clone()).contiguous()
+        if isinstance(v, Tensor) and v.ndim == axes and v.is_floating_point()
         else v
         for v in case
     ]  # fmt: skip

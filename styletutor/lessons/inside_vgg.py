@@ -54,6 +54,15 @@ check_one_feature = Exercise(
         "rows and columns of the template are exchanged.": (
             lambda patch, kernel, bias: (patch * kernel.mT).sum() + bias
         ),
+        "the bias is added for each channel; it is added once, after the sum.": (
+            lambda patch, kernel, bias: (patch * kernel).sum() + len(patch) * bias
+        ),
+        "these are sums for each channel; one feature adds up all of them.": (
+            lambda patch, kernel, bias: (patch * kernel).sum((1, 2)) + bias
+        ),
+        "patch @ kernel multiplies rows with columns; a template is laid on, number by number.": (
+            lambda patch, kernel, bias: (patch @ kernel).sum() + bias
+        ),
         "a ReLU is in it already; the convolution itself may be negative.": (
             lambda patch, kernel, bias: ((patch * kernel).sum() + bias).clamp(min=0)
         ),
@@ -90,11 +99,12 @@ def _walk(
     pool: int = 1,
     start: int = 1,
     strides: str = "pool",
-    adds: bool = False,
+    adds: int = 0,
     widens: int = 1,
+    relu: int = 0,
 ) -> Any:
     """A wrong way of going down the layers."""
-    grows = {"conv": conv, "relu": 0, "pool": pool}
+    grows = {"conv": conv, "relu": relu, "pool": pool}
 
     def go(kinds: Sequence[str]) -> tuple[int, int]:
         field, stride = start, 1
@@ -102,7 +112,7 @@ def _walk(
             field += grows[kind] * stride
             field *= widens if kind == "pool" else 1
             if kind == strides:
-                stride = stride + 1 if adds else 2 * stride
+                stride = stride + adds if adds else 2 * stride
         return field, stride
 
     return go
@@ -132,8 +142,14 @@ check_receptive_field = Exercise(
         "a pooling adds one step to the field and doubles the stride. It does not double the field "
         "as well.": _walk(widens=2),
         "before the first layer a position sees one pixel: start with 1.": _walk(start=0),
+        "a ReLU looks at its own position alone: it widens nothing.": _walk(relu=2),
+        "only the first layer counts: is the `return` inside the loop?": lambda kinds: (
+            _receptive_field(kinds[:1])
+        ),
+        "k in place of k − 1: a convolution adds 2 steps and a pooling 1.": _walk(conv=3, pool=2),
+        "a pooling makes the stride twice as long; you have added 2.": _walk(adds=2),
         "the stride doubles at a pooling, and only there.": _walk(strides="conv"),
-        "a pooling makes the stride twice as long, not longer by one.": _walk(adds=True),
+        "a pooling makes the stride twice as long, not longer by one.": _walk(adds=1),
         "both numbers are right, but in the other order: field first, then stride.": (
             lambda kinds: _receptive_field(kinds)[::-1]
         ),
@@ -177,6 +193,10 @@ check_strongest_channels = Exercise(
         "the sizes, .abs().": lambda f, count: f.mean((1, 2)).topk(count).indices,
         "sorted by the largest number. One bright spot is not a strong channel: take the mean.": (
             lambda f, count: f.abs().amax((1, 2)).topk(count).indices
+        ),
+        "these are numbers of positions: average over rows and columns, axes 1 and 2, so that one "
+        "number is left for each channel.": (
+            lambda f, count: f.abs().mean(0).flatten().topk(count).indices
         ),
         "these are the weakest channels; topk gives the largest.": (
             lambda f, count: f.abs().mean((1, 2)).topk(count, largest=False).indices

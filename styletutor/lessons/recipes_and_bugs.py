@@ -41,6 +41,10 @@ check_translate = Exercise(
         "divided by N once: the mean is over all N² entries of G.": lambda w, n: 4 * w / n,
         "the channels are missing: a mean is over N² entries, E is a sum.": lambda w, n: 4 * w,
         "the same number: as if both systems counted alike.": lambda w, n: w,
+        "divided by the N (N + 1) / 2 different entries; the mean is over all N².": (
+            lambda w, n: 4 * w / (n * (n + 1) / 2)
+        ),
+        "right, but rounded down: // divides without a rest.": lambda w, n: 4 * w // n**2,
         "times N², not divided by it: a mean is smaller than its sum.": lambda w, n: 4 * w * n**2,
     },
     praise="right for 3, 16 and 64 channels: w · MSE(G/NM) = (4w / N²) · E.",
@@ -64,7 +68,11 @@ def _loss_and_gradient(answer: Any, x: Tensor, photo: Tensor, art: Tensor) -> An
     loss = answer(x.requires_grad_(), photo, art, lambda pictures: conv2d(pictures, KERNEL).relu())
     if loss is None or loss is ...:
         return None
-    return torch.cat([torch.as_tensor(loss).detach().view(-1), _back(torch.as_tensor(loss), x)])
+    loss = torch.as_tensor(loss)
+    return {
+        "the loss is not that of x and the photo at the same layer.": loss.detach(),
+        "the loss is right, and the gradient at x is not that of this loss.": _back(loss, x),
+    }
 
 
 def _back(y: Tensor, x: Tensor) -> Tensor:
@@ -89,6 +97,12 @@ check_batch_loss = Exercise(
         ),
         "x is compared with the artwork.": lambda x, p, a, net: _batch_loss(x, a, a, net),
         "a picture is compared with itself: always zero.": lambda x, p, a, net: 0 * x.sum(),
+        "x is compared with both, photo and artwork: content belongs to the photo alone.": (
+            lambda x, p, a, net: _batch_loss(x, p, a, net) + _batch_loss(x, a, a, net)
+        ),
+        "this is the mean; here it is a sum.": (
+            lambda x, p, a, net: (net(x) - net(p)).square().mean()
+        ),
         "pixels are compared, not features.": lambda x, p, a, net: (x - p).square().sum(),
     },
     praise="the loss is right on three random shapes, and its gradient reaches x.",
@@ -125,6 +139,29 @@ check_to_picture = Exercise(
         "rows are turned round, not colours: channels are axis 1.": lambda y: _shown(y).flip(2),
         "columns are turned round, not colours: channels are axis 1.": lambda y: _shown(y).flip(3),
         "some values are below 0 or above 1: cut them.": lambda y: (y + BGR_MEAN).flip(1) / 255,
+        "cut to [0, 1] before it is divided by 255: nearly black.": (
+            lambda y: (y + BGR_MEAN).flip(1).clamp(0, 1) / 255
+        ),
+        "red is red, but the cut comes while the mean is still off, and ±132 is too narrow for "
+        "blue and green. Cut to [0, 1] at the end.": lambda y: _shown(y.clamp(-132, 132)).flip(1),
+        "cut at 0 and 255 while the mean is still off: nothing can be darker than the mean.": (
+            lambda y: _shown(y.clamp(0, 255)).flip(1)
+        ),
+        "cut at 0 and 255 while the mean is still off, and blue stands where red belongs.": (
+            lambda y: _shown(y.clamp(0, 255))
+        ),
+        "the mean is taken off once more; bring it back, +.": lambda y: _shown(y, -BGR_MEAN).flip(
+            1
+        ),
+        "the channels are moved round, not exchanged: only the first and the last change places.": (
+            lambda y: _shown(y)[:, [2, 0, 1]]
+        ),
+        "the channels are moved round the other way; the first and the last change places.": (
+            lambda y: _shown(y)[:, [1, 2, 0]]
+        ),
+        "rows, columns, colours, as PIL wants it; here colours stay axis 1.": (
+            lambda y: _shown(y).flip(1).permute(0, 2, 3, 1)
+        ),
     },
     praise="right on three random pictures: red is red, and white can be reached.",
 )
@@ -147,6 +184,31 @@ check_noise_start = Exercise(
         "black and white: the deviation is all 255 levels.": lambda z: _shown(255 * z, RGB_MEAN),
         "the mean colour is missing: half is cut at black.": lambda z: (0.256 * z).clamp(0, 1),
         "some values are below 0 or above 1: cut them.": lambda z: RGB_MEAN / 255 + 0.256 * z,
+        "weaker still: divided by 255 in place of multiplied.": (
+            lambda z: _shown(0.256 / 255 * z, RGB_MEAN)
+        ),
+        "two scales: the mean goes from 0 to 1, the noise from 0 to 255.": (
+            lambda z: (RGB_MEAN / 255 + 0.256 * 255 * z).clamp(0, 1)
+        ),
+        "the mean is multiplied, too: the bracket closes too late.": (
+            lambda z: ((RGB_MEAN + 0.256 * z) * 255 / 255).clamp(0, 1)
+        ),
+        "256 levels, a thousand times the 0.256 of one level: 0.256 · 255 = 65 levels.": (
+            lambda z: _shown(256 * z, RGB_MEAN)
+        ),
+        "grey in place of the mean colour.": lambda z: (0.5 + 0.256 * z).clamp(0, 1),
+        "0.256 is the deviation, not its square: no root.": (
+            lambda z: _shown(0.256**0.5 * 255 * z, RGB_MEAN)
+        ),
+        "a share of the mean colour; it is 0.256 of the range, 255 levels for each channel.": (
+            lambda z: _shown(0.256 * RGB_MEAN * z, RGB_MEAN)
+        ),
+        "half of it: the range from black to white is 255 levels, not 128.": (
+            lambda z: _shown(0.256 * 128 * z, RGB_MEAN)
+        ),
+        "half of it: the range from black to white is 255 levels, not 127.5.": (
+            lambda z: _shown(0.256 * 127.5 * z, RGB_MEAN)
+        ),
         "grey noise: each channel needs its own.": lambda z: _noise_start(z[:, :1].expand_as(z)),
     },
     praise="right on three random draws: a quarter of the range, to both sides of the mean.",
@@ -162,8 +224,12 @@ def _kept(answer: Any, x: Tensor) -> Any:
     kept = answer(x.requires_grad_(), lambda picture: conv2d(picture, KERNEL))
     if kept in (None, ...):
         return None
-    values = [kept[name].detach().flatten() for name in ("conv", "relu")]
-    return torch.cat([*values, _back(kept["conv"].square(), x)])
+    return {
+        'what is kept as "conv" is not what the convolution gives.': kept["conv"].detach(),
+        'what is kept as "relu" is not the ReLU of the convolution: negative numbers become 0, and '
+        "the others stay.": kept["relu"].detach(),
+        'another gradient comes back through "conv".': _back(kept["conv"].square(), x),
+    }
 
 
 def _keep(what: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[..., dict[str, Tensor]]:
@@ -229,6 +295,15 @@ check_roughness = Exercise(
         "squared twice: a and b are squares already, so these are fourth powers. Add them up as "
         "they are.": _sum(lambda dy, dx: (dy**2 + dx**2) ** 2),
         "still fourth powers: a and b are squares already.": _sum(lambda dy, dx: dy**4 + dx**4),
+        "the root of a + b is a length; here it is a + b itself.": _sum(
+            lambda dy, dx: (dy**2 + dx**2).sqrt()
+        ),
+        "to the power 1.25, as in Keras' example; here a + b is left as it is.": _sum(
+            lambda dy, dx: (dy**2 + dx**2) ** 1.25
+        ),
+        "a counts twice and b not at all.": _sum(lambda dy, dx: 2 * dy**2),
+        "b counts twice and a not at all.": _sum(lambda dy, dx: 2 * dx**2),
+        "a and b are multiplied; add them up.": _sum(lambda dy, dx: dy**2 * dx**2),
         "added before they are squared, so that steps cancel.": _sum(lambda dy, dx: (dy + dx) ** 2),
         "nothing is squared, so that steps up and down cancel.": _sum(lambda dy, dx: dy + dx),
         "absolute differences, not squares.": _sum(lambda dy, dx: dy.abs() + dx.abs()),

@@ -17,6 +17,14 @@ def _mirror(images: Tensor) -> Tensor:
     return mirrored
 
 
+def _overwritten(images: Tensor) -> Tensor:
+    """Column by column into the picture itself."""
+    mirrored = images.clone()
+    for x in range(images.shape[3]):
+        mirrored[..., x] = mirrored[..., images.shape[3] - 1 - x]
+    return mirrored
+
+
 check_mirror = Exercise(
     name="mirror",
     spec=_mirror,
@@ -33,6 +41,15 @@ check_mirror = Exercise(
         "this exchanges rows and columns, which turns the shape as well.": lambda x: x.mT,
         "nothing has changed: flip gives a new tensor and leaves the old one as it was.": (
             lambda x: x
+        ),
+        "the two halves have changed places, each as it was: the row has to run backwards.": (
+            lambda x: torch.cat([x[..., x.shape[3] // 2 :], x[..., : x.shape[3] // 2]], 3)
+        ),
+        "one column too far: the last column has the number W − 1.": (
+            lambda x: x[..., [x.shape[3] - 2 - i for i in range(x.shape[3])]]
+        ),
+        "one half is a copy of the other: a column was overwritten before it was read.": (
+            _overwritten
         ),
         "this makes a negative: dark is bright, but left is still left.": lambda x: 1 - x,
     },

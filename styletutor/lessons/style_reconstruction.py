@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from styletutor.lessons.comparing import alike
 from styletutor.lessons.content_reconstruction import SHAPES, pairs, sizes
@@ -83,6 +84,10 @@ check_gram = Exercise(
         "this is the covariance: the means are taken off. A Gram matrix keeps them.": (
             lambda f: gram(f - f.mean((2, 3), keepdim=True))
         ),
+        "rows are multiplied with rows, (B, C, H, H): flatten rows and columns into positions "
+        "first.": lambda f: f @ f.mT / f[0].numel(),
+        "channels and pictures are exchanged, (C, B, B): .mT or .transpose(1, 2) turns the last "
+        "two axes.": lambda f: gram(f.transpose(0, 1)) * f.shape[0] / f.shape[1],
         "a reshape has torn the channels apart: .view(C, -1) of a tensor with a batch in front "
         "takes numbers from the wrong places.": (
             lambda f: f.reshape(f.shape[1], -1) @ f.reshape(f.shape[1], -1).T / f[0].numel()
@@ -107,6 +112,13 @@ def _shuffle(features: Tensor, order: Tensor) -> Tensor:
     for k, old in enumerate(order.tolist()):
         shuffled[:, :, k // width, k % width] = features[:, :, old // width, old % width]
     return shuffled
+
+
+def _in_itself(features: Tensor, order: Tensor) -> Tensor:
+    flat = features.flatten(2).clone()
+    for k, old in enumerate(order.tolist()):
+        flat[:, :, k] = flat[:, :, old]
+    return flat.view_as(features)
 
 
 def _moved(order: Tensor, axis: int) -> Tensor:
@@ -137,6 +149,18 @@ check_shuffle = Exercise(
         for shape in [(2, 3, 4, 5), (1, 5, 3, 7), (3, 4, 6, 2)]
     ],
     mistakes={
+        "positions are counted from 1, but `order` counts from 0.": (
+            lambda f, order: f.flatten(2)[:, :, order - 1].view_as(f)
+        ),
+        "positions are counted column by column; here they are counted row by row.": (
+            lambda f, order: f.mT.flatten(2)[:, :, order].view_as(f.mT).mT
+        ),
+        "values are overwritten before they are read: put them into a new tensor.": (
+            lambda f, order: _in_itself(f, order)
+        ),
+        "only one channel is there: gather needs the order for every channel.": (
+            lambda f, order: f[:, :1].flatten(2)[:, :, order].view_as(f[:, :1])
+        ),
         "every value goes to the place that it should come from: F[..., order] takes, "
         "out[..., order] = F puts.": (
             lambda f, order: f.flatten(2)[:, :, order.argsort()].view_as(f)
@@ -198,6 +222,15 @@ def _unlike(features: Tensor, style: Tensor) -> Tensor:
     return (gram(features) - gram(style)).square().flatten(1)
 
 
+def _between(features: Tensor, style: Tensor) -> Tensor:
+    return gram(features) - gram(style)
+
+
+def _resized(features: Tensor, style: Tensor, mode: str) -> Tensor:
+    same = interpolate(style, size=features.shape[2:], mode=mode)
+    return 0.25 * _between(features, same).square().flatten(1).sum(1)
+
+
 def _with_one_size(features: Tensor, style: Tensor) -> Tensor:
     a = rows(style) @ rows(style).mT / features[0].numel()
     return 0.25 * (gram(features) - a).square().flatten(1).sum(1)
@@ -226,6 +259,24 @@ check_style_loss = Exercise(
         "this is the mean; Eq. 4 is a quarter of the sum over all pairs of channels.": (
             lambda f, s: _unlike(f, s).mean(1)
         ),
+        "the squares are subtracted, G² − A², where the difference is to be squared, (G − A)².": (
+            lambda f, s: 0.25 * (gram(f).square() - gram(s).square()).flatten(1).sum(1)
+        ),
+        "only the diagonals are compared; every pair of channels counts.": (
+            lambda f, s: 0.25 * _between(f, s).diagonal(dim1=1, dim2=2).square().sum(1)
+        ),
+        "each pair of channels counts once, the upper triangle; the sum goes over i and j, so it "
+        "counts twice.": lambda f, s: 0.25 * _between(f, s).triu().square().flatten(1).sum(1),
+        "the pictures of the batch are averaged to one matrix first; each has a loss of its own.": (
+            lambda f, s: (
+                0.25 * (gram(f).mean(0, keepdim=True) - gram(s)).square().sum((1, 2)).expand(len(f))
+            )
+        ),
+        "the style's features are brought to our size. Gram matrices need no equal sizes.": (
+            lambda f, s: _resized(f, s, "bilinear")
+        ),
+        "the style's features are brought to the size of ours. Gram matrices need no equal sizes: "
+        "leave them.": lambda f, s: _resized(f, s, "nearest"),
         "the differences are not squared.": (
             lambda f, s: 0.25 * (gram(f) - gram(s)).abs().flatten(1).sum(1)
         ),
@@ -269,6 +320,19 @@ check_style_gradient = Exercise(
             lambda f, a: 0.5 * _product(f, a) / f[0].numel()
         ),
         "a factor is missing: G itself was divided by C·H·W, and so its derivative is.": _product,
+        "A is missing: the gradient is that of G − A, not of G.": (
+            lambda f, a: (gram(f) @ rows(f)).view_as(f) / f[0].numel()
+        ),
+        "this is the derivative with respect to G, ½ (G − A); go on to F, which G is made of.": (
+            lambda f, a: 0.5 * (gram(f) - a)
+        ),
+        "this is G − A, on the way to the gradient; multiply it with F.": lambda f, a: gram(f) - a,
+        "divided by C·H·W twice: G is divided already, and its derivative is once.": (
+            lambda f, a: _product(f, a) / f[0].numel() ** 2
+        ),
+        "divided by H·W only: the number of channels is missing.": (
+            lambda f, a: _product(f, a) / f[0, 0].numel()
+        ),
         "G is not divided by C·H·W, as A is.": (
             lambda f, a: ((rows(f) @ rows(f).mT - a) @ rows(f)).view_as(f) / f[0].numel()
         ),

@@ -50,6 +50,19 @@ check_total_loss = Exercise(
         "divided by the number of pictures; the average is over the layers.": (
             lambda c, s, alpha, beta: alpha * c + beta * s.sum(0) / s.shape[1]
         ),
+        "only the last layer counts: a loop that says = where it should add up, +=?": (
+            lambda c, s, alpha, beta: alpha * c + beta * s[-1] / len(s)
+        ),
+        "only the last layer counts.": lambda c, s, alpha, beta: alpha * c + beta * s[-1],
+        "only the first layer counts.": lambda c, s, alpha, beta: alpha * c + beta * s[0],
+        "the content is added once for each layer; it is there once.": (
+            lambda c, s, alpha, beta: len(s) * alpha * c + beta * s.mean(0)
+        ),
+        "the content is added once for each layer, and the styles are not averaged.": (
+            lambda c, s, alpha, beta: len(s) * alpha * c + beta * s.sum(0)
+        ),
+        "divided by α: only the ratio matters for the minimum, but here the loss itself is asked "
+        "for.": lambda c, s, alpha, beta: c + beta / alpha * s.mean(0),
         "the content is missing its α.": lambda c, s, alpha, beta: c + beta * s.mean(0),
         "the style is missing its β.": lambda c, s, alpha, beta: alpha * c + s.mean(0),
         "α and β are made to sum to one. Only their ratio matters for the minimum, but here the "
@@ -74,11 +87,11 @@ def closure(x: Tensor, optimiser: torch.optim.Optimizer, loss: Callable[[Tensor]
     return closure
 
 
-def _run_closure(make: Callable[..., Any], start: Tensor) -> Tensor | None:
+def _run_closure(make: Callable[..., Any], start: Tensor) -> dict[str, Any] | None:
     """All that two calls do, the picture moved in between, as L-BFGS moves it.
 
-    Returned losses, gradients and places, and how often a gradient came back to x, and how often
-    the loss was asked of a copy that is cut off from x.
+    Each thing under what to say if it is another one; in the end, how often a gradient came back to
+    x, and how often the loss was asked of a copy that is cut off from x.
     """
     x = start.clone().requires_grad_()
     optimiser = torch.optim.SGD([x], lr=0.1)
@@ -97,7 +110,8 @@ def _run_closure(make: Callable[..., Any], start: Tensor) -> Tensor | None:
         raise NoAnswer("this is the loss itself; what comes back should be the closure.")
     if not callable(function):
         raise NoAnswer("what comes back should be the closure itself: return closure, without ().")
-    seen = [x.detach().flatten().clone()]
+    made = x.detach().clone()
+    losses, gradients, places = [], [], []
     for _ in range(2):
         value = function()
         if value is loss:
@@ -106,10 +120,19 @@ def _run_closure(make: Callable[..., Any], start: Tensor) -> Tensor | None:
             )
         said = torch.full((), torch.nan) if value is None else torch.as_tensor(value).detach()
         gradient = torch.zeros_like(x) if x.grad is None else x.grad
-        seen += [said.view(1).nan_to_num(-1.0), gradient.flatten().clone()]
-        seen.append(x.detach().flatten().clone())
+        losses.append(said.nan_to_num(-1.0))
+        gradients.append(gradient.clone())
+        places.append(x.detach().clone())
         x.data += 0.25
-    return torch.cat([*seen, torch.tensor([float(len(came)), sum(copied)])])
+    return {
+        "x is another one once the closure is made: leave it as it is.": made,
+        "what the closure returns is not the loss of x where it stands.": torch.stack(losses),
+        "x has moved during a call: leave it as it is.": torch.stack(places),
+        "x.grad is not the gradient of the loss where x stands. Is something between x and the "
+        "loss, or done to the gradient?": torch.stack(gradients),
+        "the gradient does not come back to x once in each call.": len(came),
+        "the loss is asked of a copy that is cut off from x.": sum(copied),
+    }
 
 
 def _faulty(clear: str = "first", back: bool = True, returns: bool = True, cut: str = "never",
@@ -209,6 +232,25 @@ check_blend = Exercise(
         "this is the plain sum: the shares are not used.": lambda g, b: g.sum(0),
         "weighted, but divided by the number of styles; divide by the sum of the shares.": (
             lambda g, b: _weighted(g, b) / len(g)
+        ),
+        "divided twice: by the sum of the shares and by the number of styles.": (
+            lambda g, b: _weighted(g, b) / b.sum() / len(g)
+        ),
+        "the largest share is made 1; it is their sum that has to be 1.": (
+            lambda g, b: _weighted(g, b) / b.max()
+        ),
+        "divided by the length of the vector of shares; divide by their sum.": (
+            lambda g, b: _weighted(g, b) / b.norm()
+        ),
+        "only the last style counts: a loop that says = where it should add up, +=?": (
+            lambda g, b: g[-1] * b[-1] / b.sum()
+        ),
+        "only the last style counts, and its share is not divided.": lambda g, b: g[-1] * b[-1],
+        "only the first two styles are mixed; there may be more.": (
+            lambda g, b: _weighted(g[:2], b[:2]) / b[:2].sum()
+        ),
+        "everything is added up to one number; a mixture is a matrix.": (
+            lambda g, b: _weighted(g, b).sum() / b.sum()
         ),
         "these are the weighted matrices, not yet added up.": (
             lambda g, b: g * (b / b.sum())[:, None, None]
