@@ -58,9 +58,15 @@ autodoc_type_aliases = {name: name for name in ("Picture", "Styles", "LayerWeigh
 CONTENTS = {
     "The lessons": ["notebooks/*"],
     "Solutions": ["notebooks/solutions/*"],
-    "For teachers": ["docs/teaching"],
+    "For teachers": ["docs/teaching", "docs/assessing"],
     "The module": ["docs/reference/styletutor", "docs/reference/*", "docs/recipes"],
-    "For developers": ["CONTRIBUTING", "docs/core", "training/README", "benchmarks/RESULTS"],
+    "For developers": [
+        "CONTRIBUTING",
+        "docs/core",
+        "training/README",
+        "benchmarks/RESULTS",
+        "docs/changelog",
+    ],
 }
 
 

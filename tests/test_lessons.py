@@ -3,6 +3,7 @@
 The wrong answers below are written as students write them, not as the checks know them.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 
 import styletutor as st
 from styletutor import lessons
+from styletutor.lessons import capstone, exercise, reporting
 from styletutor.lessons.quizzes import load_quizzes
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -1049,3 +1051,137 @@ def test_quizzes_explain_every_answer() -> None:
 def test_an_unknown_quiz_is_refused() -> None:
     with pytest.raises(ValueError, match="there is no quiz 'vgg'; choose one of inside_vgg"):
         lessons.quiz("vgg")
+
+
+# --- what is used and reported of answers
+
+
+def test_a_function_is_used_once_it_has_passed(capsys: pytest.CaptureFixture[str]) -> None:
+    def my_gram(features):
+        return undivided(features)
+
+    assert lessons.own(my_gram, st.gram_matrix) is st.gram_matrix  # nobody has checked it
+    lessons.check_gram(my_gram)
+    assert lessons.own(my_gram, st.gram_matrix) is st.gram_matrix
+    assert "my_gram: not ready yet, gram_matrix of the module" in capsys.readouterr().out
+
+    def my_gram(features):
+        return undivided(features) / features[0].numel()
+
+    lessons.check_gram(my_gram)
+    assert lessons.own(my_gram, st.gram_matrix) is my_gram
+    assert capsys.readouterr().out == "my_gram: yours\n"
+
+
+def test_the_slow_definition_of_an_exercise_can_take_the_place() -> None:
+    def my_shuffle(features, order): ...
+
+    lessons.check_shuffle(my_shuffle)
+    shuffle = lessons.own(my_shuffle, lessons.check_shuffle)
+    features, order = torch.rand(1, 2, 2, 2), torch.tensor([3, 1, 0, 2])
+    assert torch.equal(shuffle(features, order).flatten(2), features.flatten(2)[:, :, order])
+
+
+def test_a_report_says_what_passed_and_at_which_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "tries", tries := {})
+    monkeypatch.setattr(exercise, "tries", tries)
+
+    def my_gram(features): ...
+
+    for answer in (my_gram, undivided, by_positions, lessons.check_gram.spec, undivided):
+        lessons.check_gram(answer)
+    lessons.check_mirror(bgr)
+    path = tmp_path / "me.json"
+    said = lessons.report(path)
+    assert json.loads(path.read_text(encoding="utf-8")) == said
+    assert set(said["exercises"]) == {"gram", "mirror"}
+    gram, mirror = said["exercises"]["gram"], said["exercises"]["mirror"]
+    assert (gram["passed"], gram["passed_at_try"], gram["tries"]) == (True, 3, 4)
+    assert ["not divided yet" in words for words in gram["mistakes"]] == [True, False, True]
+    assert (mirror["passed"], mirror["passed_at_try"], mirror["tries"]) == (False, None, 1)
+
+
+def test_the_diagnosis_of_an_exhibit_waits_behind_a_click() -> None:
+    shown = lessons.check_batch_gram(one_matrix)._repr_html_()
+    assert shown.index("<summary>Something is wrong") < shown.index("mixes the pictures")
+    assert "<details>" not in lessons.check_gram(one_matrix)._repr_html_()
+    assert "<details>" not in lessons.check_batch_gram(lessons.check_gram.spec)._repr_html_()
+
+
+# --- the capstone
+
+STYLES = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+
+
+def a_transfer(beta=40.0, alpha=1.0, layers=STYLES, sums=False, cut=True, more=1, back=True):
+    """A transfer by Adam, right as it stands."""
+
+    def share(ours, target):
+        error = (ours - target).square().sum()
+        return error if sums else error / target.square().sum()
+
+    def my_transfer(network, photo, art, evaluations):
+        with torch.no_grad():
+            kept = network(photo, ["relu4_2"])["relu4_2"]
+            targets = {n: st.gram_matrix(f) for n, f in network(art, layers).items()}
+        x = photo.clone().requires_grad_()
+        adam = torch.optim.Adam([x], lr=0.02)
+        for _ in range(more * evaluations):
+            adam.zero_grad()
+            features = network(x, [*layers, "relu4_2"])
+            style = sum(share(st.gram_matrix(features[n]), targets[n]) for n in layers)
+            loss = alpha * share(features["relu4_2"], kept) + beta * style / len(layers)
+            if back:
+                loss.backward()
+                adam.step()
+        return x.detach().clamp(0, 1) if cut else x.detach()
+
+    return my_transfer
+
+
+@pytest.fixture
+def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capstone, "SIZE", 64)
+    monkeypatch.setattr(capstone, "EVALUATIONS", 12)
+
+
+def test_a_whole_transfer_is_accepted(few_evaluations: None) -> None:
+    verdict = lessons.check_transfer(a_transfer())
+    assert verdict.right is True and "by the right loss" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (a_transfer(beta=8), "1 to 8 where 1 to 40"),
+        (a_transfer(beta=200), "1 to 200 where 1 to 40"),
+        (a_transfer(alpha=0), "content: not in the loss"),
+        (a_transfer(beta=0), "the picture has not moved"),
+        (a_transfer(beta=-40), "the wrong sign"),
+        (a_transfer(layers=STYLES[:3]), "relu4_1, relu5_1: not in the loss"),
+        (a_transfer(sums=True), "far too weak"),
+        (a_transfer(layers=[*STYLES, "relu5_1"]), "do not count alike"),
+        (a_transfer(layers=["conv1_1", *STYLES[1:]]), "another loss"),
+        (a_transfer(cut=False), "below 0 or above 1"),
+        (a_transfer(more=2), "12 evaluations were allowed, and yours took 24"),
+        (a_transfer(back=False), "no gradient ever came back"),
+        (lambda network, photo, art, evaluations: photo.clone(), "never saw a picture"),
+        (lambda network, photo, art, evaluations: photo.clamp_(0.3, 1), "itself is changed"),
+        (lambda network, photo, art, evaluations: photo[0], "the photo's shape"),
+        (lambda network, photo, art, evaluations: print(end=""), "end with `return`"),
+        (lambda network, photo, art, evaluations: network(photo, "relu9_9"), "stopped with"),
+    ],
+)
+def test_what_is_wrong_with_a_transfer_is_told_from_its_gradients(
+    few_evaluations: None, answer: Callable[..., Any], words: str
+) -> None:
+    verdict = lessons.check_transfer(answer)
+    assert verdict.right is False and words in verdict.words, verdict
+
+
+def test_an_empty_cell_is_not_finished() -> None:
+    def my_transfer(network, photo, art, evaluations): ...
+
+    assert lessons.check_transfer(my_transfer).right is None

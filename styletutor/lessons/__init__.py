@@ -30,6 +30,7 @@ from styletutor.lessons.recipes_and_bugs import (
     check_translate,
     check_two_layers,
 )
+from styletutor.lessons.reporting import report
 from styletutor.lessons.start_here import check_mirror
 from styletutor.lessons.style_reconstruction import (
     check_gram,
@@ -47,7 +48,7 @@ __all__ = [
     "check_shuffle", "check_still_closure", "check_strongest_channels", "check_style_gradient",
     "check_style_loss", "check_to_picture", "check_total_loss", "check_total_variation",
     "check_transfer",
-    "check_translate", "check_two_layers", "own", "quiz",
+    "check_translate", "check_two_layers", "own", "quiz", "report",
 ]  # fmt: skip
 
 exercises = {name: made for name in __all__ if isinstance(made := globals()[name], Exercise)}

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 import styletutor as st
 from styletutor.cookbook.published import STYLE_LAYERS, recipes
 from styletutor.lessons.comparing import one_line, what
-from styletutor.lessons.exercise import Verdict
+from styletutor.lessons.exercise import Verdict, tries
 from styletutor.lessons.habits import does_something
 
 Network = Callable[[Tensor, Sequence[str]], dict[str, Tensor]]
@@ -27,6 +27,12 @@ def check_transfer(answer: Transfer) -> Verdict:
     `answer(network, photo, art, evaluations)` gives a picture, (1, 3, H, W) in [0, 1], where
     `network(images, names)` gives features by name, those of pocket.
     """
+    verdict = _verdict(answer)
+    tries.setdefault("transfer", []).append(verdict)
+    return verdict
+
+
+def _verdict(answer: Transfer) -> Verdict:
     name = getattr(answer, "__name__", "transfer")
     photo, art = st.load_image("chelsea", SIZE), st.load_image("swirling-strokes", SIZE)
     vgg = st.load_vgg("pocket", device="cpu")
@@ -136,10 +142,13 @@ def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: st.VGG) -
     missing = [
         name
         for name, part in zip(weights, found.abs() / found.abs().max(), strict=True)
-        if part < 1e-3
+        if part < 1e-5
     ]
     if missing:
-        return f"{', '.join(missing)}: not in the loss. The other terms are."
+        return (
+            f"{', '.join(missing)}: not in the loss, or far too weak there. Every error counts as a "
+            "share, divided by the sum of squares of its own target."
+        )
     if any(weight < 0 for weight in weights.values()):
         return "a term has the wrong sign: the loss adds content and style."
     balance = {name: weights[name] / weights["content"] for name in STYLE_LAYERS}

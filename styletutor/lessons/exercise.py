@@ -26,6 +26,7 @@ from styletutor.lessons.habits import does_something, habit
 
 Answer = Callable[..., Any]
 checked: WeakKeyDictionary[Answer, bool | None] = WeakKeyDictionary()
+tries: dict[str, list[Verdict]] = {}  # of each exercise, since Python was started
 MARKS = {True: ("✓", "#1b7837"), False: ("✗", "#c0392b"), None: ("○", "#666666")}
 
 
@@ -89,6 +90,7 @@ class Exercise:
         verdict = replace(self._verdict(answer, seed), riddle=self.riddle)
         with contextlib.suppress(TypeError):  # of what cannot be kept track of
             checked[answer] = verdict.right
+        tries.setdefault(self.name, []).append(verdict)
         return verdict
 
     def _verdict(self, answer: Answer, seed: int) -> Verdict:
@@ -190,13 +192,19 @@ class Exercise:
         return gradient
 
 
-def own(answer: Answer, otherwise: Answer) -> Answer:
-    """Your `answer` once its check has passed, and until then `otherwise`; says which it is."""
-    name, other = (getattr(f, "__name__", "the function") for f in (answer, otherwise))
+def own(answer: Answer, otherwise: Answer | Exercise) -> Answer:
+    """Your `answer` once its check has passed, and until then `otherwise`; says which it is.
+
+    An exercise as `otherwise` stands for its own slow definition.
+    """
+    name = getattr(answer, "__name__", "your function")
     if checked.get(answer):
         print(f"{name}: yours")
         return answer
-    print(f"{name}: not ready yet, {other} of the module takes its place")
+    if isinstance(otherwise, Exercise):
+        print(f"{name}: not ready yet, the slow definition behind its check takes its place")
+        return otherwise.spec
+    print(f"{name}: not ready yet, {otherwise.__name__} of the module takes its place")
     return otherwise
 
 
