@@ -146,7 +146,7 @@ def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: st.VGG) -
     ]
     if missing:
         return (
-            f"{', '.join(missing)}: not in the loss, or far too weak there. Every error counts as a "
+            f"{', '.join(missing)}: not in the loss, or far too weak. Every error counts as a "
             "share, divided by the sum of squares of its own target."
         )
     if any(weight < 0 for weight in weights.values()):
