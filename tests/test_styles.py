@@ -11,11 +11,14 @@ from torch.autograd import gradcheck
 import styletutor as st
 from styletutor.loss.objective import Objective
 from styletutor.loss.statistics import (
+    BINS,
     EPSILON,
     STATISTICS,
+    _directions,
     blend_moments,
     gram_matrix,
     moments,
+    quantiles,
     square_roots,
     trace_of_root,
     wasserstein,
@@ -56,6 +59,7 @@ def test_square_roots_stay_finite_where_eigenvalues_are_tiny() -> None:
 
 
 def test_gradients() -> None:
+    assert gradcheck(quantiles, torch.randn(1, 3, 4, 5).double().requires_grad_(), atol=1e-5)
     matrices = positive_definite(2, 4).requires_grad_()
     symmetric = lambda m: trace_of_root(0.5 * (m + m.mT))  # noqa: E731
     assert gradcheck(symmetric, matrices, atol=1e-6)
@@ -106,6 +110,60 @@ def test_wasserstein_is_that_of_two_normal_distributions() -> None:
         expected = ((means[0] - means[1]) ** 2).sum()
         expected += np.trace(sigmas[0]) + np.trace(sigmas[1]) - 2 * mixed
         assert found[b].item() == pytest.approx(expected, rel=1e-4)
+
+
+def quantiles_by_loops(values: torch.Tensor, weights: torch.Tensor) -> np.ndarray:
+    """Each position's mass is dealt out to the bins that it falls into: (B, C, BINS)."""
+    batch, channels = values.shape[:2]
+    directions = _directions(channels).numpy()
+    found = np.zeros((batch, channels, BINS))
+    mass = (weights / weights.sum()).flatten().tolist()
+    for b in range(batch):
+        points = values[b].flatten(1).T.numpy()
+        for d in range(channels):
+            along = points @ directions[:, d]
+            begin = 0.0
+            for k in np.argsort(along):
+                end = begin + mass[k]
+                for q in range(BINS):
+                    inside = min(end, (q + 1) / BINS) - max(begin, q / BINS)
+                    found[b, d, q] += BINS * max(inside, 0) * along[k]
+                begin = end
+    return found
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_quantiles_are_the_loop(weighted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.ones(1, 1, 4, 5, dtype=torch.float64)
+    if weighted:
+        weights = (torch.rand(weights.shape, generator=generator, dtype=torch.float64) - 0.3).relu()
+    found = quantiles(features(), weights if weighted else None)
+    np.testing.assert_allclose(found.numpy(), quantiles_by_loops(features(), weights), atol=1e-9)
+
+
+def test_directions_are_orthonormal() -> None:
+    torch.testing.assert_close(_directions(7).T @ _directions(7), torch.eye(7).double())
+
+
+def test_quantiles_give_the_distance_of_sorted_projections() -> None:
+    """With as many positions as bins nothing is averaged."""
+    one, other = (
+        torch.rand(2, 5, 8, 8, generator=torch.Generator().manual_seed(seed)).double()
+        for seed in (0, 1)
+    )
+    distance = STATISTICS["sliced"].distance(quantiles(one), quantiles(other)) / BINS
+    for b in range(2):
+        along = [
+            np.sort(f[b].flatten(1).numpy().T @ _directions(5).numpy(), 0) for f in (one, other)
+        ]
+        expected = ((along[0] - along[1]) ** 2).mean(0).sum()
+        assert distance[b].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_quantiles_do_not_depend_on_the_size_of_a_picture() -> None:
+    values = features()
+    torch.testing.assert_close(quantiles(torch.cat([values, values], 3)), quantiles(values))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from styletutor.loss.losses import HALF, QUARTER, VARIATIONS
 
-STATISTICS = ("gram", "covariance", "wasserstein")  # what `statistics` can measure
+STATISTICS = ("gram", "covariance", "wasserstein", "sliced")  # what `statistics` can measure
 SHARE = "share"  # of the target's own sum of squares: no unit, so it serves every layer and size
 
 
