@@ -12,7 +12,14 @@ from typing import Any
 
 import styletutor as st
 from styletutor.cli.progress import Watch, numbered, progress_files
-from styletutor.cli.replay import Replay, as_options, check_network, read_report, read_saved
+from styletutor.cli.replay import (
+    SETTINGS,
+    Replay,
+    as_options,
+    check_network,
+    read_report,
+    read_saved,
+)
 from styletutor.cli.telling import save_somewhere, say
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
@@ -118,7 +125,7 @@ def _replay(arguments: argparse.Namespace, command: str) -> Replay:
         say(f"styletutor: weights were turned in that run; {kept}")
     words = [arguments.kind] if "kind" in arguments else []
     recorded = replay.settings
-    strange = [name for name in recorded if name not in vars(arguments)]
+    strange = [name for name in recorded if name not in SETTINGS & set(vars(arguments))]
     if strange:
         raise ValueError(f"{arguments.settings or arguments.resume} sets {strange[0]!r}, which is "
                          "no setting; give one made by --report")  # fmt: skip

@@ -14,6 +14,16 @@ from styletutor.network.weights import VGG19_TORCHVISION
 from styletutor.runs.checkpoints import read_checkpoint
 
 
+# What a report or a checkpoint may set: what makes the picture, and nothing that writes a file.
+SETTINGS = {
+    "content", "styles", "style_at", "image", "layers", "blend", "masks", "size", "width",
+    "style_scale", "colours", "recipe", "content_layers", "style_layers", "content_weight",
+    "style_weight", "tv_weight", "pooling", "start", "noise_blend", "seed", "optimiser",
+    "learning_rate", "beta1", "beta2", "epsilon", "coarse_to_fine", "evaluations", "precision",
+    "weights",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replay:
     """What a run is repeated by: its settings, and what no option says.
@@ -75,7 +85,10 @@ def check_network(vgg: VGG, sha256: str | None) -> None:
 
 
 def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[str]:
-    """{"size": 64, "style_layers": {"relu1_1": 2.0}} → ["--size=64", "--style-layers", …]."""
+    """{"size": 64, "style_layers": {"relu1_1": 2.0}} → ["--size=64", "--style-layers", …].
+
+    A value in a list never becomes an option: one that begins with "-" is written as a path, "./-".
+    """
     words = []
     for name, value in settings.items():
         option = "--" + name.replace("_", "-")
@@ -84,7 +97,8 @@ def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[
         if isinstance(value, dict):
             value = [f"{key}={weight}" for key, weight in value.items()]
         if isinstance(value, list):
-            words += [option, *map(str, value)]
+            items = (str(item) for item in value)
+            words += [option, *(f"./{item}" if item.startswith("-") else item for item in items)]
         elif isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
         else:

@@ -1,0 +1,83 @@
+"""Files from strangers are data: they set what they may, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import transfer
+
+import styletutor as st
+from styletutor.cli import main
+
+AGAIN = ["transfer", "--settings", "evil.json", "--output", "out.png"]
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """One that can be repeated, in a folder of its own, beside a file that is dear to somebody."""
+    monkeypatch.chdir(tmp_path)
+    Path("dear.txt").write_text("dear")
+    assert main([*transfer(Path("a.png")), "--evaluations", "2", "--report", "a.json"]) == 0
+    Path("a.png").unlink()
+    return json.loads(Path("a.json").read_text())
+
+
+def repeat(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
+    """What is said of a report that is refused; nothing but it is written."""
+    Path("evil.json").write_text(json.dumps(report))
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        raise SystemExit(main(AGAIN))
+    assert end.value.code == 2
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+    said = capsys.readouterr().err
+    assert said.startswith("styletutor: error: ") and said.count("\n") == 1
+    return said
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["report", "checkpoint", "timelapse", "checkpoint_output", "output", "resume", "settings",
+     "progress_write", "overwrite", "frames", "print_iterations", "run", "parser", "device"],
+)  # fmt: skip
+def test_a_report_sets_what_makes_a_picture_and_no_file_to_write(
+    name: str, report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report["settings"][name] = "dear.txt"
+    assert f"evil.json sets '{name}', which is no setting" in repeat(report, capsys)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"styles": ["coins", "--report=dear.txt"]},
+        {"styles": ["--report", "dear.txt"]},
+        {"masks": ["--checkpoint=dear.txt"]},
+        {"style_layers": {"--report": "dear.txt"}},
+        {"content_layers": ["--timelapse=dear.txt"]},
+        {"style_at": {"--report": "dear.txt"}},
+        {"size": "32 --report=dear.txt"},
+        {"start": "--report=dear.txt"},
+        {"recipe": "--report=dear.txt"},
+        {"blend": ["--report=dear.txt"]},
+    ],
+)
+def test_a_value_in_a_report_is_never_an_option(
+    settings: dict[str, Any], report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report["settings"] |= settings
+    repeat(report, capsys)
+
+
+def test_names_that_begin_like_options_are_repeated(report: dict[str, Any]) -> None:
+    for name in ("--photo.png", "-art.png"):
+        st.save_image(st.load_image("coins", 40), f"./{name}")
+    words = ["transfer", "--content=--photo.png", "--styles=-art.png", "--output", "b.png"]
+    more = ["--weights", "pocket", "--size", "40", "--evaluations", "2", "--report", "b.json"]
+    assert main([*words, *more]) == 0
+    assert main(["transfer", "--settings", "b.json", "--output", "c.png"]) == 0
+    assert Path("b.png").read_bytes() == Path("c.png").read_bytes()
