@@ -13,7 +13,6 @@ from styletutor.network.weightfiles import VGG19_SHA256
 from styletutor.network.weights import VGG19_TORCHVISION
 from styletutor.runs.checkpoints import read_checkpoint
 
-
 # What a report or a checkpoint may set: what makes the picture, and nothing that writes a file.
 SETTINGS = {
     "content", "styles", "style_at", "image", "layers", "blend", "masks", "size", "width",
