@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from test_cli import transfer
 
 import styletutor as st
 from styletutor.cli import main
+from styletutor.pictures.writing import check_apart
 
 AGAIN = ["transfer", "--settings", "evil.json", "--output", "out.png"]
 
@@ -81,3 +84,26 @@ def test_names_that_begin_like_options_are_repeated(report: dict[str, Any]) -> N
     assert main([*words, *more]) == 0
     assert main(["transfer", "--settings", "b.json", "--output", "c.png"]) == 0
     assert Path("b.png").read_bytes() == Path("c.png").read_bytes()
+
+
+# --- what people type
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    words = [sys.executable, "-m", "styletutor", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"styletutor {st.__version__}\n")
+
+
+def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    st.save_image(st.load_image("coins", 40), "~/coins.png")
+    assert (tmp_path / "coins.png").is_file()
+    assert st.load_image("~/coins.png").shape == st.load_image(Path("~/coins.png")).shape
+    with pytest.raises(FileNotFoundError, match="neither a sample nor a file"):
+        st.load_image("~nobody-of-this-name/coins.png")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        st.load_vgg("~nobody-of-this-name/x.pth")
+    with pytest.raises(ValueError, match="overwrite the input"):
+        check_apart(["~/coins.png"], [tmp_path / "coins.png"])

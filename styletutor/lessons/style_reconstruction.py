@@ -1,5 +1,4 @@
-"""Exercises of lesson 3: the Gram matrix, a shuffle that it does not feel, the style loss, and its
-gradient."""
+"""Exercises of lesson 3: the Gram matrix, a shuffle, the style loss, and its gradient."""
 
 from __future__ import annotations
 
@@ -156,7 +155,7 @@ check_shuffle = Exercise(
             lambda f, order: f.mT.flatten(2)[:, :, order].view_as(f.mT).mT
         ),
         "values are overwritten before they are read: put them into a new tensor.": (
-            lambda f, order: _in_itself(f, order)
+            _in_itself
         ),
         "only one channel is there: gather needs the order for every channel.": (
             lambda f, order: f[:, :1].flatten(2)[:, :, order].view_as(f[:, :1])

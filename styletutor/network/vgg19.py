@@ -40,7 +40,7 @@ def find_vgg19() -> Path | None:
             if in_cache is None:
                 raise
             return in_cache
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))  # which, of an unknown user, leaves the name
     path = path / _VGG19_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(

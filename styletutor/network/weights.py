@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,7 +151,7 @@ def _check_device(device: str | torch.device) -> torch.device:
 
 
 def _existing_file(weights: str | Path) -> Path:
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     if not path.is_file():
         near = difflib.get_close_matches(str(weights).lower(), WEIGHT_NAMES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

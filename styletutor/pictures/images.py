@@ -39,7 +39,7 @@ def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -
     Raises FileNotFoundError or IsADirectoryError for a path that is no file, and ValueError for
     a file that is no whole picture, has more than MAX_PIXELS pixels, or for a bad `size`.
     """
-    _check_is_file(path)
+    _check_is_file(path := os.path.expanduser(path))
     with open(path, "rb") as file:
         return _decode(file, path, size, enlarge)
 

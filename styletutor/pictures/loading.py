@@ -24,6 +24,6 @@ def load_image(name_or_path: PathLike, size: int | None = None, enlarge: bool = 
     sample = find_sample(name) if bare else None
     if isinstance(sample, Tensor):
         return (sample if size is None else resize_image(sample, size, enlarge)).clone()
-    if sample is None and not os.path.exists(name):
+    if sample is None and not os.path.exists(os.path.expanduser(name)):
         raise FileNotFoundError(f"{name!r} is neither a sample nor a file; {nearest_samples(name)}")
     return read_image(sample or name, size, enlarge)

@@ -13,7 +13,7 @@ def write_file(path: PathLike, data: bytes) -> None:
     """Write a file whole or not at all; raises as `try_writing`."""
     target = _check_target(path)
     if target is None:
-        Path(path).write_bytes(data)
+        Path(os.path.expanduser(path)).write_bytes(data)
         return
     temporary = _make_temporary(os.path.dirname(target))
     try:
@@ -30,12 +30,12 @@ def write_file(path: PathLike, data: bytes) -> None:
 def check_apart(outputs: Iterable[PathLike | None], inputs: Iterable[PathLike | None]) -> None:
     """Raise ValueError if two outputs are the same file, or an output is one of the inputs."""
     written: list[str] = []
-    for output in (os.path.realpath(o) for o in outputs if o is not None):
+    for output in (_real(o) for o in outputs if o is not None):
         if output in written:
             raise ValueError(f"{output} is named for two outputs; give each a name of its own")
         written.append(output)
-        for name in (i for i in inputs if i is not None and os.path.exists(i)):
-            if os.path.exists(output) and os.path.samefile(name, output):
+        for name in (i for i in inputs if i is not None and os.path.exists(_real(i))):
+            if os.path.exists(output) and os.path.samefile(_real(name), output):
                 raise ValueError(f"the output would overwrite the input {name}; choose another")
 
 
@@ -54,16 +54,21 @@ def try_writing(path: PathLike) -> None:
 
 def _check_target(path: PathLike) -> str | None:
     """The file to replace, behind any symbolic link; None for a device, to be written into."""
-    target = os.path.realpath(path)
+    target = _real(path)
     if os.path.isdir(target):
         raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it")
-    if os.path.exists(path) and not os.path.isfile(path):
+    if os.path.exists(target) and not os.path.isfile(target):
         return None  # such as /dev/null or a pipe, which a file in its place would break
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"there is no folder {os.path.dirname(target)}; make it first")
     if os.path.exists(target) and not os.access(target, os.W_OK):
         raise PermissionError(f"{path} is write-protected; choose another name")
     return target
+
+
+def _real(path: PathLike) -> str:
+    """Where a path leads: "~" is the home, and links are followed."""
+    return os.path.realpath(os.path.expanduser(path))
 
 
 def _make_temporary(folder: str) -> str:
