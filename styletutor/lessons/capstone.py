@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-import styletutor as st
 from styletutor.cookbook.published import STYLE_LAYERS, recipes
 from styletutor.lessons.comparing import one_line, what
 from styletutor.lessons.exercise import Verdict, tries
 from styletutor.lessons.habits import does_something
+from styletutor.loss.losses import relative_error
+from styletutor.loss.statistics import gram_matrix
+from styletutor.network.vgg import VGG
+from styletutor.network.weights import load_vgg
+from styletutor.pictures.loading import load_image
+from styletutor.runs.transfer import transfer
 
 Network = Callable[[Tensor, Sequence[str]], dict[str, Tensor]]
 Transfer = Callable[[Network, Tensor, Tensor, int], Tensor]
@@ -34,8 +39,8 @@ def check_transfer(answer: Transfer) -> Verdict:
 
 def _verdict(answer: Transfer) -> Verdict:
     name = getattr(answer, "__name__", "transfer")
-    photo, art = st.load_image("chelsea", SIZE), st.load_image("swirling-strokes", SIZE)
-    vgg = st.load_vgg("pocket", device="cpu")
+    photo, art = load_image("chelsea", SIZE), load_image("swirling-strokes", SIZE)
+    vgg = load_vgg("pocket", device="cpu")
     way: list[Place] = []
     hooks: list[RemovableHandle] = []
 
@@ -106,18 +111,18 @@ def _idle(picture: Tensor, photo: Tensor, looked: bool, evaluations: int) -> str
     return ""
 
 
-def _shares(image: Tensor, photo: Tensor, art: Tensor, vgg: st.VGG) -> dict[str, Tensor]:
+def _shares(image: Tensor, photo: Tensor, art: Tensor, vgg: VGG) -> dict[str, Tensor]:
     """What is missing of the content and of each layer's style, as shares of their targets."""
     names = [*STYLE_LAYERS, "relu4_2"]
     ours, kept, style = (vgg(x, names) for x in (image, photo, art))
-    shares = {"content": st.relative_error(ours["relu4_2"], kept["relu4_2"])}
+    shares = {"content": relative_error(ours["relu4_2"], kept["relu4_2"])}
     for layer in STYLE_LAYERS:
-        grams = (st.gram_matrix(features[layer]) for features in (ours, style))
-        shares[layer] = st.relative_error(*grams)
+        grams = (gram_matrix(features[layer]) for features in (ours, style))
+        shares[layer] = relative_error(*grams)
     return shares
 
 
-def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: st.VGG) -> str:
+def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: VGG) -> str:
     """What the gradients on the way say of the loss that they are of, if it is not ours.
 
     Least squares: of how much of each term's own gradient does a gradient consist?
@@ -167,9 +172,9 @@ def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: st.VGG) -
     return ""
 
 
-def _losses(picture: Tensor, photo: Tensor, art: Tensor, vgg: st.VGG) -> list[float]:
+def _losses(picture: Tensor, photo: Tensor, art: Tensor, vgg: VGG) -> list[float]:
     """The default recipe's, of a picture and of st.transfer's after as many evaluations."""
     objective = recipes["default"].objective(vgg, content=photo, styles=[art])
-    best = st.transfer(photo, art, vgg=vgg, evaluations=EVALUATIONS, progress=False).image
+    best = transfer(photo, art, vgg=vgg, evaluations=EVALUATIONS, progress=False).image
     with torch.no_grad():
         return [float(objective(x)["total"]) for x in (picture, best)]

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import styletutor as st
 from styletutor.lessons.exercise import tries
 from styletutor.pictures.writing import write_file
+from styletutor.version import __version__
 
 
 def report(path: str | Path | None = None) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def report(path: str | Path | None = None) -> dict[str, Any]:
             "tries": len(finished),
             "mistakes": [verdict.words for verdict in finished if not verdict.right],
         }
-    said = {"version": st.__version__, "exercises": exercises}
+    said = {"version": __version__, "exercises": exercises}
     if path is not None:
         text = json.dumps(said, ensure_ascii=False, indent=1) + "\n"
         write_file(Path(path), text.encode())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import os
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
