@@ -39,18 +39,21 @@ class Sheet(Figure):
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        jpeg = self._bytes("jpeg", 80, quality=75)  # a lesson with its pictures is below 1 MB
+        jpeg = self._bytes("jpeg", 80, quality=58)  # a lesson with its pictures is below 1 MB
         return {"image/jpeg": jpeg, "text/plain": f"<figure: {self.alt}>"}
 
 
 def picture_grid(
     pictures: Mapping[str, Tensor], columns: int | None = None, title: str = ""
 ) -> Sheet:
-    """Pictures (1, 3, H, W) in [0, 1] under their captions, `columns` in a row (all, if None)."""
-    columns = min(columns or len(pictures), len(pictures))
+    """Pictures (1, 3, H, W) in [0, 1] under their captions, `columns` in a row.
+
+    By default four make two rows of two, others rows of three: as large as a page has room for.
+    """
+    columns = min(columns or (2 if len(pictures) == 4 else 3), len(pictures))
     rows = -(-len(pictures) // columns)
     heights = [p.shape[-2] / p.shape[-1] for p in pictures.values()]
-    width = min(3.2, 13 / columns)
+    width = min(4.6, 13 / columns)
     sheet = _sheet(columns * width, rows * (width * max(heights) + 0.35) + 0.3 * bool(title), title)
     for place, (caption, picture) in enumerate(pictures.items(), start=1):
         axes = sheet.add_subplot(rows, columns, place)
