@@ -39,7 +39,7 @@ class Sheet(Figure):
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        jpeg = self._bytes("jpeg", 80, quality=55)  # a lesson with its pictures is below 1 MB
+        jpeg = self._bytes("jpeg", 74, quality=55)  # a lesson with its pictures is below 1 MB
         return {"image/jpeg": jpeg, "text/plain": f"<figure: {self.alt}>"}
 
 
