@@ -16,7 +16,7 @@ from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import automatic, fetch_vgg19
 from styletutor.network.weights import check_weights, convert_weights, describe_vgg19
 from styletutor.pictures.images import check_writable
-from styletutor.pictures.writing import check_apart
+from styletutor.pictures.writing import check_apart, try_writing, write_file
 
 
 def layers(arguments: argparse.Namespace) -> None:
@@ -64,6 +64,23 @@ def weights(arguments: argparse.Namespace) -> None:
         print(f"pocket  in the package: {st.load_vgg('pocket', device='cpu')}")
         print(f"vgg19   {describe_vgg19()}")
         print(f"auto    means {automatic()[0]} here")
+
+
+def grade(arguments: argparse.Namespace) -> None:
+    """`styletutor grade FOLDER [--output MARKS.csv]`: run the checks of handed-in notebooks."""
+    from styletutor.lessons import grading
+
+    if arguments.output is not None:
+        try_writing(arguments.output)
+    marks = []
+    for row in grading.grade(Path(arguments.folder), arguments.seconds):
+        marks.append(row)
+        print(f"{row.path}: {row.passed} of {len(row.verdicts)} passed", flush=True)
+        for note in row.notes:
+            print(f"    {note}")
+    if arguments.output is not None:
+        write_file(arguments.output, grading.to_csv(marks).encode("utf-8-sig"))
+        print(f"saved {arguments.output}")
 
 
 def recipes(arguments: argparse.Namespace) -> None:

@@ -115,6 +115,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_network(recipes)
     text = "say what this machine has and what a lesson will cost here"
     _add_network(add("doctor", commands.doctor, text))
+    text = "run the checks of notebooks that were handed in, and write a table"
+    grade = add("grade", commands.grade, text)
+    grade.add_argument(
+        "folder", metavar="FOLDER", help="that has the notebooks, or folders of them"
+    )
+    option = _adder(grade)
+    option("--output MARKS.csv", "a row for each notebook, a column for each exercise")
+    option("--seconds S", "that one notebook may take (default: 120)", type=float, default=120.0)
     text = "open JupyterLab on the notebooks; its own options are passed on to it"
     add("lab", commands.lab, text)
     text = "serve the transfer studio as a page without code; Voilà's options are passed on to it"
