@@ -8,8 +8,10 @@ from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib import colormaps
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -90,20 +92,24 @@ def made_by(result: Result) -> str:
 def layer_sheet(vgg: VGG, photo: Tensor, layers: Sequence[str] | str, channels: int = 8) -> Sheet:
     """A row per layer with its strongest channels for `photo` (1, 3, H, W), viridis, each scaled.
 
-    Strength is the mean of the absolute activation.
+    Strength is the mean of the absolute activation. The brightest hundredth of a map is one colour,
+    or a few points would leave the others dark.
     """
     layers = [layers] if isinstance(layers, str) else list(layers)
     with torch.no_grad():
         features = vgg(photo.to(vgg.device), layers)
     sheet = _sheet(
-        1.4 * channels + 1.2, 1.55 * len(layers) * photo.shape[2] / photo.shape[3] + 1.1,
+        1.8 * channels + 1.2, 1.95 * len(layers) * photo.shape[2] / photo.shape[3] + 1.1,
         f"strongest channels per layer\nweights: {vgg.name}, trained on {vgg.trained_on}",
     )  # fmt: skip
     for row, (name, maps) in enumerate(features.items()):
         strongest = strongest_channels(maps, channels)
         for column, channel in enumerate(strongest):
             axes = sheet.add_subplot(len(layers), channels, row * channels + column + 1)
-            axes.imshow(maps[0, channel].cpu().numpy(), cmap="viridis", interpolation="nearest")
+            values = maps[0, channel].cpu().numpy()
+            bright = np.quantile(values, 0.99)
+            scale = {"vmin": values.min(), "vmax": bright if bright > values.min() else None}
+            axes.imshow(values, cmap="viridis", interpolation="nearest", **scale)
             axes.set_title(f"channel {channel}", fontsize=7, pad=2)
             axes.set_xticks([])
             axes.set_yticks([])
@@ -121,10 +127,10 @@ def strongest_channels(features: Tensor, count: int) -> list[int]:
 
 
 def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
-    """Gram matrices (1, C, C) as heat maps with a shared scale per figure, viridis."""
+    """Gram matrices (1, C, C) as heat maps, viridis, on a scale of roots that all of them share."""
     sheet = _sheet(3.6 * len(grams), 3.6 + 0.3 * bool(title), title)
     top = max(float(gram.max()) for gram in grams.values())
-    how = {"cmap": "viridis", "vmin": 0, "vmax": top, "interpolation": "nearest"}
+    how = {"cmap": "viridis", "norm": PowerNorm(0.5, 0, top), "interpolation": "nearest"}
     for place, (caption, gram) in enumerate(grams.items(), start=1):
         axes = sheet.add_subplot(1, len(grams), place)
         shown = axes.imshow(gram[0].detach().cpu().numpy(), **how)
