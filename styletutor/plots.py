@@ -53,12 +53,13 @@ def picture_grid(
     By default four make two rows of two, others rows of three: as large as a page has room for.
     """
     columns = min(columns or (2 if len(pictures) == 4 else 3), len(pictures))
-    rows = -(-len(pictures) // columns)
-    heights = [p.shape[-2] / p.shape[-1] for p in pictures.values()]
     width = min(4.6, 13 / columns)
-    sheet = _sheet(columns * width, rows * (width * max(heights) + 0.35) + 0.3 * bool(title), title)
-    for place, (caption, picture) in enumerate(pictures.items(), start=1):
-        axes = sheet.add_subplot(rows, columns, place)
+    tall = [width * p.shape[-2] / p.shape[-1] for p in pictures.values()]
+    rows = [max(tall[k : k + columns]) + 0.35 for k in range(0, len(tall), columns)]
+    sheet = _sheet(columns * width, sum(rows) + 0.3 * bool(title), title)
+    places = sheet.add_gridspec(len(rows), columns, height_ratios=rows)
+    for place, (caption, picture) in zip(places, pictures.items(), strict=False):
+        axes = sheet.add_subplot(place)
         axes.imshow(to_uint8(picture), interpolation="lanczos")
         axes.set_title(caption, fontsize=10)
         axes.axis("off")

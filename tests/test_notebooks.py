@@ -23,7 +23,7 @@ NAMES = [
     "05_recipes_and_bugs",
     "06_going_further",
 ]
-SMALLER = "SIZE = 64\nEVALUATIONS = 6"
+SMALLER = "SIZE = LARGE = 64\nEVALUATIONS = 6"
 PLACES = re.compile(r"/[\w.-]+/|site-packages|[A-Z]:\\\\")  # any path from a root
 TIMES = re.compile(r"\b\d+(\.\d+)? ?(s|ms|seconds|minutes)\b")
 

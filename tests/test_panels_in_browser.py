@@ -52,9 +52,9 @@ def press(panel: "Locator", name: str) -> None:
     button(panel, name).click()
 
 
-def described(layer: str) -> str:
-    """As the map of the network that the lessons have here says it."""
-    row = st.load_vgg("auto", device="cpu").layer(layer)
+def described(layer: str, network: str = "auto") -> str:
+    """As the map of a network says it."""
+    row = st.load_vgg(network, device="cpu").layer(layer)
     side = f"{row.receptive_field} × {row.receptive_field}"
     return (
         f"{layer}: {row.channels} channels, one position sees {side} pixels, "
@@ -129,7 +129,7 @@ def test_lesson_2_the_reconstruction_lab(lab: Lab) -> None:
     lesson(lab, "02", "SIZE = 96\nEVALUATIONS = 6")
     panel = panel_with(lab, ".st-map")
     expect(panel.get_by_text(re.compile("done: content"))).to_be_visible()
-    press(panel, described("relu4_1"))
+    press(panel, described("relu4_1", "pocket"))
     panel.get_by_role("slider", name="evaluations").focus()
     lab.page.keyboard.press("End")
     press(panel, "Start")
