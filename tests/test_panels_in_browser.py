@@ -22,7 +22,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="playwright is not in
 
 
 def lesson(lab: Lab, name: str, parameters: str) -> None:
-    """Open a lesson with other parameters and run all of it."""
+    """Open a lesson with other parameters and run all of it, which opens what is folded."""
     (source,) = NOTEBOOKS.glob(f"{name}*.ipynb")
     notebook = nbformat.read(source, as_version=4)
     tagged = [
@@ -32,7 +32,10 @@ def lesson(lab: Lab, name: str, parameters: str) -> None:
     path = lab.server.folder / source.name
     nbformat.write(notebook, path)
     lab.open(path)
+    folded = lab.page.locator(".jp-OutputPlaceholder")
+    expect(folded).not_to_have_count(0)
     lab.run_all()
+    expect(folded).to_have_count(0)
 
 
 def panel_with(lab: Lab, part: str) -> "Locator":
@@ -179,7 +182,7 @@ def test_lesson_3_the_gram_lab(lab: Lab) -> None:
 
 
 def test_lesson_4_the_studio(lab: Lab, tmp_path: Path) -> None:
-    lesson(lab, "04", "SIZE = 128\nEVALUATIONS = 12")
+    lesson(lab, "04", "SIZE = LARGE = 128\nEVALUATIONS = 12")
     expect(lab.page.get_by_text(re.compile("pixels and .* evaluations take about"))).to_be_visible()
     panel = panel_with(lab, ".st-board")
     panel.get_by_role("tab", name="Settings").click()
