@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from test_lessons import functions_of, never_back, piles_up, returns_nothing
+from test_lessons import (
+    cuts_at_the_end,
+    functions_of,
+    never_back,
+    piles_up,
+    returns_nothing,
+)
 
 import styletutor as st
 from styletutor.lessons import recipes_and_bugs
@@ -254,18 +260,6 @@ def one_number(images):
 # --- the closure
 
 
-def cut_last(x, optimiser, loss):
-    def closure():
-        optimiser.zero_grad()
-        value = loss(x)
-        value.backward()
-        with torch.no_grad():
-            x.clamp_(0, 1)
-        return value
-
-    return closure
-
-
 def cut_copy(x, optimiser, loss):
     def closure():
         optimiser.zero_grad()
@@ -318,7 +312,7 @@ PLANTED = [
     ("check_roughness", no_squares, "nothing is squared"),
     ("check_roughness", sizes_only, "absolute differences"),
     ("check_roughness", one_number, "mixes the pictures"),
-    ("check_still_closure", cut_last, "still inside the closure"),
+    ("check_still_closure", cuts_at_the_end, "still inside the closure"),
     ("check_still_closure", cut_copy, "asked of a cut copy"),
     ("check_still_closure", piles_up, "gradients pile up"),
     ("check_still_closure", returns_nothing, "it returns nothing"),

@@ -55,17 +55,25 @@ class Student(nn.Module):
         }
 
 
+def styles_apart(ours: Tensor, theirs: Tensor) -> Tensor:
+    """How far the differences of Gram matrices within a batch are apart, as a share of theirs.
+
+    The mean over all pairs i, j of ‖(G_i - G_j) - (A_i - A_j)‖² over that of ‖A_i - A_j‖², G of
+    `ours` and A of `theirs` (B, C, H, W): a descent compares two pictures, and what is wrong with
+    both alike does no harm.
+    """
+    gram, aim = (gram_matrix(features.float(), "hw") for features in (ours, theirs))
+    wrong = gram - aim
+    return (wrong - wrong.mean(0)).square().sum() / (aim - aim.mean(0)).square().sum()
+
+
 def errors(
     student: Student,
     teacher: VGG,
     crops: Tensor,
-    apart: Callable[[Tensor, Tensor], Tensor] | None = None,
+    apart: Callable[[Tensor, Tensor], Tensor] = styles_apart,
 ) -> dict[str, tuple[Tensor, ...]]:
-    """What is wrong per layer: `features_apart`, and in the style layers also `apart` of them.
-
-    Without `apart`, `styles_apart`.
-    """
-    apart = apart or styles_apart
+    """What is wrong per layer: `features_apart`, and in the style layers also `apart` of them."""
     with torch.no_grad():
         theirs = teacher(crops, RELUS)
         x = crops - teacher.mean
@@ -81,18 +89,6 @@ def errors(
 def loss(found: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
     """One number of `errors`."""
     return sum(sum(e) * (1 if name in ASKED_FOR else ASIDE) for name, e in found.items())
-
-
-def styles_apart(ours: Tensor, theirs: Tensor) -> Tensor:
-    """How far the differences of Gram matrices within a batch are apart, as a share of theirs.
-
-    The mean over all pairs i, j of ‖(G_i - G_j) - (A_i - A_j)‖² over that of ‖A_i - A_j‖², G of
-    `ours` and A of `theirs` (B, C, H, W): a descent compares two pictures, and what is wrong with
-    both alike does no harm.
-    """
-    gram, aim = (gram_matrix(features.float(), "hw") for features in (ours, theirs))
-    wrong = gram - aim
-    return (wrong - wrong.mean(0)).square().sum() / (aim - aim.mean(0)).square().sum()
 
 
 def rescaled(parameters: Parameters, factors: Mapping[str, float]) -> Parameters:

@@ -41,6 +41,7 @@ from training.student import (
     loss,
     rescaled,
     strength_factors,
+    styles_apart,
     unit_factors,
 )
 
@@ -120,14 +121,15 @@ def train(teacher: VGG, crops: Callable[..., Tensor], state: dict, checkpoint: P
     def painted(done: int) -> Tensor:
         pairs, count = state["paintings"], settings["batch"] // 2
         wanted = count + (done - first) // EVERY
-        for number in range(max(0, wanted - KEPT), wanted):
+        numbers = range(max(0, wanted - KEPT), wanted)
+        for number in numbers:
             if number not in pairs:
                 pairs[number] = paint(student, teacher, crops(2, FAR // 2 + number))
-        for number in sorted(pairs)[:-KEPT]:
-            del pairs[number]
+        for old in pairs.keys() - numbers:
+            del pairs[old]
         generator = torch.Generator().manual_seed(done)
-        drawn = torch.randperm(len(pairs), generator=generator)[:count]
-        shown = torch.stack([pairs[sorted(pairs)[i]] for i in drawn], 1)
+        drawn = torch.randperm(len(numbers), generator=generator)[:count]
+        shown = torch.stack([pairs[numbers[i]] for i in drawn], 1)
         return shown.flatten(0, 1).to(teacher.device) / 255
 
     try:
@@ -136,9 +138,10 @@ def train(teacher: VGG, crops: Callable[..., Tensor], state: dict, checkpoint: P
             slope = 0.5 * (1 + math.cos(math.pi * done / batches))
             for group in optimiser.param_groups:
                 group["lr"] = settings["rate"] * slope * min(1, (done + 1) / 50)
-            shown, apart = crops(settings["batch"], done), None
             if done >= first and done % 2:
                 shown, apart = painted(done), paintings_apart
+            else:
+                shown, apart = crops(settings["batch"], done), styles_apart
             with torch.autocast(device, torch.bfloat16, enabled=low):
                 found = errors(student, quick, shown, apart)
             optimiser.zero_grad(set_to_none=True)

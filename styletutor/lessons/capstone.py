@@ -12,9 +12,7 @@ from styletutor.cookbook.published import STYLE_LAYERS, recipes
 from styletutor.lessons.comparing import one_line, what
 from styletutor.lessons.exercise import Verdict, tries
 from styletutor.lessons.habits import does_something
-from styletutor.loss.losses import relative_error
-from styletutor.loss.statistics import gram_matrix
-from styletutor.network.vgg import VGG
+from styletutor.loss.objective import Objective
 from styletutor.network.weights import load_vgg
 from styletutor.pictures.loading import load_image
 from styletutor.runs.transfer import transfer
@@ -65,10 +63,13 @@ def _verdict(answer: Transfer) -> Verdict:
     if not (torch.equal(given[0], photo) and torch.equal(given[1], art)):
         fault = "the photo or the artwork itself is changed: begin with photo.clone()."
     fault = fault or _no_picture(picture, photo) or _idle(picture, photo, bool(hooks), len(way))
-    fault = fault or _other_loss(way, photo, art, vgg)
+    objective = recipes["default"].objective(vgg, content=photo, styles=[art])
+    fault = fault or _other_loss(way, objective)
     if fault:
         return Verdict(name, False, fault)
-    ours, theirs = _losses(picture.detach(), photo, art, vgg)
+    best = transfer(photo, art, vgg=vgg, evaluations=EVALUATIONS, progress=False).image
+    with torch.no_grad():
+        ours, theirs = (float(objective(x)["total"]) for x in (picture.detach(), best))
     numbers = f"the loss of your picture is {ours:.2f}, that of st.transfer's {theirs:.2f}"
     if ours > ROOM * theirs:
         words = f"the right loss, but {numbers}. Are the steps too short, or the cuts in the way?"
@@ -111,27 +112,19 @@ def _idle(picture: Tensor, photo: Tensor, looked: bool, evaluations: int) -> str
     return ""
 
 
-def _shares(image: Tensor, photo: Tensor, art: Tensor, vgg: VGG) -> dict[str, Tensor]:
-    """What is missing of the content and of each layer's style, as shares of their targets."""
-    names = [*STYLE_LAYERS, "relu4_2"]
-    ours, kept, style = (vgg(x, names) for x in (image, photo, art))
-    shares = {"content": relative_error(ours["relu4_2"], kept["relu4_2"])}
-    for layer in STYLE_LAYERS:
-        grams = (gram_matrix(features[layer]) for features in (ours, style))
-        shares[layer] = relative_error(*grams)
-    return shares
-
-
-def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: VGG) -> str:
+def _other_loss(way: Sequence[Place], objective: Objective) -> str:
     """What the gradients on the way say of the loss that they are of, if it is not ours.
 
     Least squares: of how much of each term's own gradient does a gradient consist?
     """
     rows, aims = [], []
+    worth = recipes["default"].style_weight / len(STYLE_LAYERS)
     for image, gradient in way[2 :: max(1, len(way) // 3)] or way[-1:]:
         x = image.clone().requires_grad_()
-        shares = _shares(x, photo, art, vgg)
-        slopes = [torch.autograd.grad(s.sum(), x, retain_graph=True)[0] for s in shares.values()]
+        parts = objective.parts(x)
+        shares = [parts[f"style {layer}"] / worth for layer in STYLE_LAYERS]
+        shares.insert(0, parts["content relu4_2"])
+        slopes = [torch.autograd.grad(s.sum(), x, retain_graph=True)[0] for s in shares]
         rows.append(torch.stack([slope.flatten() for slope in slopes], 1).double())
         aims.append(gradient.flatten().double())
     terms, whole = torch.cat(rows), torch.cat(aims)
@@ -170,11 +163,3 @@ def _other_loss(way: Sequence[Place], photo: Tensor, art: Tensor, vgg: VGG) -> s
             "asked for. Is the style a mean over the five layers, and are all errors shares?"
         )
     return ""
-
-
-def _losses(picture: Tensor, photo: Tensor, art: Tensor, vgg: VGG) -> list[float]:
-    """The default recipe's, of a picture and of st.transfer's after as many evaluations."""
-    objective = recipes["default"].objective(vgg, content=photo, styles=[art])
-    best = transfer(photo, art, vgg=vgg, evaluations=EVALUATIONS, progress=False).image
-    with torch.no_grad():
-        return [float(objective(x)["total"]) for x in (picture, best)]

@@ -109,10 +109,10 @@ check_content_gradient = Exercise(
         ),
         "the mask is made of F − P. Features that are too weak have a gradient, too: what counts "
         "is whether Z is above zero.": lambda z, p: (z.relu() - p).relu(),
-        "the two cases are exchanged: F − P where Z is above zero, 0 elsewhere.": (
+        "the two cases are exchanged, and Z stands for F: F − P where Z is above zero, else 0.": (
             lambda z, p: torch.where(z > 0, 0.0, z - p)
         ),
-        "the two cases are exchanged: F − P where Z is above zero, 0 elsewhere. ": (
+        "the two cases are exchanged: F − P where Z is above zero, 0 elsewhere.": (
             lambda z, p: torch.where(z > 0, 0.0, z.relu() - p)
         ),
         "multiplied with F itself; the mask is 1 or 0, Z > 0.": (

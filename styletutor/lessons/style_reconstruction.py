@@ -218,7 +218,7 @@ def _style_loss(features: Tensor, style: Tensor) -> Tensor:
 
 
 def _unlike(features: Tensor, style: Tensor) -> Tensor:
-    return (gram(features) - gram(style)).square().flatten(1)
+    return _between(features, style).square().flatten(1)
 
 
 def _between(features: Tensor, style: Tensor) -> Tensor:
@@ -227,7 +227,7 @@ def _between(features: Tensor, style: Tensor) -> Tensor:
 
 def _resized(features: Tensor, style: Tensor, mode: str) -> Tensor:
     same = interpolate(style, size=features.shape[2:], mode=mode)
-    return 0.25 * _between(features, same).square().flatten(1).sum(1)
+    return 0.25 * _unlike(features, same).sum(1)
 
 
 def _with_one_size(features: Tensor, style: Tensor) -> Tensor:
