@@ -29,8 +29,8 @@ notebooks: $(DEV) ## re-execute the notebooks in place; ARGS=notebooks/01_inside
 site: slides ## lessons as stored, reference and slides as pages to open from disk: site/index.html
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/site . site
 
-slides: $(SITE) ## each lesson as slides: site/slides/
-	$(BIN)/python docs/slides.py notebooks site/slides
+slides: $(SITE) ## each lesson and each plan for a class as slides: site/slides/
+	$(BIN)/python docs/slides.py notebooks site/slides docs/plans
 
 bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation race" picks parts
 	$(BIN)/python -m benchmarks $(ARGS)

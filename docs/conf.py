@@ -5,6 +5,7 @@ The root of the repository is Sphinx' source, so that a link which works there w
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,15 @@ def fits(page: str, pattern: str) -> bool:
     return Path(page).match(pattern) and page.count("/") == pattern.count("/")
 
 
+def link_plans(app: Sphinx, name: str, source: list[str]) -> None:
+    """Where the plans have been made into slides, lead from each plan to its own."""
+    if name == "docs/teaching":
+        for deck in (app.outdir / "slides").glob("*_minutes.html"):
+            link = f'<a href="../slides/{deck.name}">As slides</a>; S opens the speaker\'s notes.'
+            heading = rf"^### {deck.stem.replace('_', ' ')}\b.*$"
+            source[0] = re.sub(heading, rf"\g<0>\n\n{link}", source[0], flags=re.MULTILINE)
+
+
 def read_notebook(app: Sphinx, name: str, source: list[str]) -> None:
     """Make a lesson ready for a page, with a link to its slides where they have been made."""
     if app.env.doc2path(name).suffix != ".ipynb":
@@ -126,5 +136,6 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (show_inline, None), (show_block, None))
     app.connect("source-read", add_contents)
     app.connect("source-read", read_notebook)
+    app.connect("source-read", link_plans)
     app.connect("builder-inited", keep_pictures_inside, priority=900)
     app.connect("build-finished", lead_to_the_front_page)

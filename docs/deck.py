@@ -100,7 +100,10 @@ def split(cell: NotebookNode) -> list[NotebookNode]:
             texts[-1] = longer
         else:
             texts.append(block)
-    return [new_markdown_cell(text) for text in texts]
+    return [
+        new_markdown_cell(text, metadata=cell.metadata if text is texts[0] else {})
+        for text in texts
+    ]
 
 
 def picture_size(output: NotebookNode) -> tuple[int, int]:
@@ -127,7 +130,8 @@ def place(size: tuple[int, int], fixed: float, words: str, room: float) -> Place
 def height_without_picture(cell: NotebookNode) -> float:
     if cell.cell_type != "code":
         return text_height(cell.source)
-    height = SUMMARY + (code_height(cell.source) if cell.metadata.get("open") else 0)
+    height = SUMMARY if cell.source else 0
+    height += code_height(cell.source) if cell.metadata.get("open") else 0
     for output in cell.outputs:
         if not picture_kind(output):
             words = output.get("text", "") or output.get("data", {}).get("text/plain", "")

@@ -120,7 +120,7 @@ def anishathalye(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[
     }
 
 
-def zhenye_na(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str, float]:
+def pytorch_tutorial(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str, float]:
     net = Network(vgg, 1 / STD, "max")  # for pixels divided by the deviation
     fx, fp, fa = (net((image - column(MEAN)) / column(STD)) for image in (x, p, a))
     style = sum(
@@ -128,6 +128,21 @@ def zhenye_na(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str
         for name in ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
     )
     return {"content": mean_square(fx["conv2_2"], fp["conv2_2"]), "style": 1e6 * style}
+
+
+def tensorflow_tutorial(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str, float]:
+    net = Network(vgg, 255.0, "max")
+    fx, fp, fa = (net(255 * image - 255 * column(MEAN)) for image in (x, p, a))
+    style = sum(
+        mean_square(gram(fx[name], fx[name][0].size), gram(fa[name], fa[name][0].size))
+        for name in STYLE_LAYERS
+    )
+    dy, dx = differences(x)
+    return {
+        "content": 1e4 * mean_square(fx["relu5_2"], fp["relu5_2"]),
+        "style": 1e-2 / 5 * style,
+        "tv": 30 * (np.abs(dx).sum() + np.abs(dy).sum()),
+    }
 
 
 def keras_scipy(vgg: VGG, x: np.ndarray, p: np.ndarray, a: np.ndarray) -> dict[str, float]:
@@ -261,7 +276,8 @@ ORACLES = {
     "gatys2016": gatys2016,
     "gatys-notebook": gatys_notebook,
     "anishathalye": anishathalye,
-    "zhenye-na": zhenye_na,
+    "pytorch-tutorial": pytorch_tutorial,
+    "tensorflow-tutorial": tensorflow_tutorial,
     "keras-scipy": keras_scipy,
     "jcjohnson": jcjohnson,
     "neural-style-pt": neural_style_pt,
@@ -298,8 +314,11 @@ def test_networks_are_brought_to_the_level_that_a_recipe_is_for() -> None:
     vgg, photo = make_tiny_vgg(), random_pictures(1, 32, 32)
     before = vgg(photo, "relu4_2")["relu4_2"]
     for whose, names in (
-        ("Oxford", ("gatys2016", "gatys-notebook", "anishathalye", "keras-scipy", "jcjohnson")),
-        ("torchvision", ("zhenye-na", "crowsonkb", "d2l")),
+        (
+            "Oxford",
+            ("gatys2016", "anishathalye", "tensorflow-tutorial", "keras-scipy", "jcjohnson"),
+        ),
+        ("torchvision", ("pytorch-tutorial", "crowsonkb", "d2l")),
     ):
         for name in names:
             recipe = replace(recipes[name], pooling="avg", round_up=False, edge="zero", white=1.0)
@@ -384,7 +403,7 @@ def test_the_rosetta_table() -> None:
         name="early", trained_on="nothing", sha256="0" * 64,
     )  # fmt: skip
     rows = {row.name: row for row in rosetta(early, p.float(), [a.float()])}
-    assert rows["zhenye-na"].style and "beyond the end of these weights" in rows["d2l"].why
+    assert rows["pytorch-tutorial"].style and "beyond the end of these weights" in rows["d2l"].why
     assert len(as_lines(list(rows.values()))) == len(recipes) + 1
 
 
@@ -408,6 +427,10 @@ def test_what_cannot_be_translated_says_so() -> None:
     vgg, p = make_tiny_vgg(), random_pictures(1, 32, 32)
     with pytest.raises(ValueError, match="crowsonkb compares styles by wasserstein"):
         recipes["crowsonkb"].translate_to(recipes["d2l"], vgg, p, [p])
+
+
+def test_the_pytorch_tutorial_is_found_under_its_other_name() -> None:
+    assert find_recipe("zhenye-na") is recipes["pytorch-tutorial"]
 
 
 def test_unknown_names() -> None:

@@ -42,6 +42,29 @@ A *word* and $x_1$.
 
 **Predict, then run.** Next: [second](02_second.ipynb), and [a paper](https://arxiv.org/abs/1508.06576).
 """
+TEACHING = """# Teaching
+
+## Plans
+
+### 10 minutes: a square
+
+| | | |
+|---|---|---|
+| 0 | show | The square. Which *colour* has it? |
+| 7 | | A break. |
+"""
+PLAN = """# A plan
+
+{{ minute 0 }}
+
+## The square, in [lesson 1](01_first.ipynb)
+
+{{ 01 square }}
+
+## Break
+
+{{ minute 7 }}
+"""
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src"}
 # What says what a page is, and is not fetched.
 ABOUT = {"canonical", "index", "search", "next", "prev", "author"}
@@ -117,6 +140,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         new_code_cell(code, outputs=shown[1:], execution_count=2),
         new_markdown_cell("A long text.\n\n" + "\n\n".join(["Many words. " * 40] * 4)),
     ]
+    first[1].id = "square"
     lessons = {
         "01_first": first,
         "02_second": [new_markdown_cell("# Second\n\nBack to [the first](01_first.ipynb).")],
@@ -124,9 +148,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, cells in lessons.items():
         nbformat.write(new_notebook(cells=cells), root / f"notebooks/{name}.ipynb")
+    (root / "docs/teaching.md").write_text(TEACHING)
+    (root / "docs/plans").mkdir()
+    (root / "docs/plans/10_minutes.md").write_text(PLAN)
     options = ("--quiet", "--fail-on-warning", "-c", str(DOCS), "-d", "build/site", ".", "site")
     for program in (
-        [str(DOCS / "slides.py"), "notebooks", "site/slides"],
+        [str(DOCS / "slides.py"), "notebooks", "site/slides", "docs/plans"],
         ["-m", "sphinx", *options],
     ):
         done = subprocess.run([sys.executable, *program], cwd=root, capture_output=True, text=True)
@@ -170,6 +197,8 @@ def test_links_lead_to_pages(pages: dict[str, Page]) -> None:
         ("notebooks/01_first.html", "../slides/01_first.html"),
         ("notebooks/solutions/01_first.html", "../01_first.html"),
         ("slides/01_first.html", "02_second.html"),
+        ("slides/10_minutes.html", "01_first.html"),
+        ("docs/teaching.html", "../slides/10_minutes.html"),
     ]:
         assert link in links
 
@@ -209,8 +238,8 @@ def test_opens_from_disk_without_requests(chromium: "Browser", pages: dict[str, 
             folder = pages["README.html"].path.parent
             tab.goto((folder / "index.html").as_uri())
             tab.wait_for_url("**/README.html")  # else its own way there meets the next one
-            for name in ("notebooks/01_first.html", "slides/01_first.html"):
-                tab.goto((folder / name).as_uri())
+            for name in ("notebooks/01_first", "slides/01_first", "slides/10_minutes"):
+                tab.goto((folder / f"{name}.html").as_uri())
             tab.goto((pages["search.html"].path).as_uri() + "?q=orange")
             tab.locator("#search-results a", has_text="First").wait_for()
     assert not [url for url in asked if urlsplit(url).scheme not in ("file", "data")]
@@ -248,3 +277,42 @@ def test_slides_hold_what_stands_on_them(chromium: "Browser", pages: dict[str, P
     assert "Predict" in question and "Code" not in question, "an answer shares its question's slide"
     assert "The square is orange." in answer and "TransferStudio" not in answer
     assert "A long text." not in last, "a text that is longer than a slide is divided"
+
+
+def test_a_plan_is_on_the_wall_and_its_words_are_the_speakers(
+    chromium: "Browser", pages: dict[str, Page]
+) -> None:
+    page = pages["slides/10_minutes.html"]
+    assert [a["alt"] for a in page.all_with("img")] == ["an orange square"]
+    assert "executed" not in page.text
+    with chromium.new_context(viewport={"width": 1280, "height": 720}) as context:
+        tab = context.new_page()
+        tab.goto(page.path.as_uri())
+        tab.wait_for_function("window.Reveal?.isReady()")
+        assert tab.evaluate("Reveal.getTotalSlides()") == 3
+        assert "colour" not in tab.locator("body").inner_text()
+        with context.expect_page() as opened:
+            tab.keyboard.press("s")
+        opened.value.get_by_text("Which colour has it?").wait_for()
+        tab.keyboard.press("End")
+        opened.value.get_by_text("Minute 7. A break.").wait_for()
+
+
+def test_a_plan_without_its_cell_or_minute_says_so(root: Path, tmp_path: Path) -> None:
+    for old, new, error in (
+        ("{{ 01 square }}", "{{ 01 circle }}", "no lesson 01 in notebooks has a cell circle"),
+        ("{{ minute 0 }}", "{{ minute 3 }}", "the plan in teaching.md has no minute 3"),
+        ("{{ minute 7 }}", "", "10_minutes.md: no slide has minute 7 of the plan"),
+    ):
+        (tmp_path / "teaching.md").write_text(TEACHING)
+        (tmp_path / "plans").mkdir(exist_ok=True)
+        (tmp_path / "plans/10_minutes.md").write_text(PLAN.replace(old, new))
+        program = [str(DOCS / "slides.py"), "notebooks", str(tmp_path / "out"), tmp_path / "plans"]
+        done = subprocess.run([sys.executable, *program], cwd=root, capture_output=True, text=True)
+        assert done.returncode and error in done.stderr
+
+
+def test_every_plan_of_the_guide_has_a_deck() -> None:
+    plans = re.findall(r"^### (\d+ minutes)", (DOCS / "teaching.md").read_text(), re.MULTILINE)
+    decks = {path.stem for path in (DOCS / "plans").glob("*.md")}
+    assert decks == {name.replace(" ", "_") for name in plans} and len(decks) == 3

@@ -1,7 +1,7 @@
 // The heights that slides.py reckons with are estimates: what is too high all the same is shrunk.
 Reveal.initialize({
   width: 1280, height: 720, margin: 0, center: false, hash: true,
-  slideNumber: "c/t", transition: "none",
+  slideNumber: "c/t", transition: "none", plugins: [RevealNotes],
 });
 
 function fit() {

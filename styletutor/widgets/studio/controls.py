@@ -51,7 +51,9 @@ class Controls(widgets.Tab):
         self.weights = widgets.Dropdown(options=list(names), description="weights")
         self.costs, self._loading = Note(""), threading.Lock()
         self._measuring = threading.Thread(target=self._measure, name="costs", daemon=True)
-        self.recipe = widgets.Dropdown(options=list(recipes), value=recipe, description="recipe")
+        self.recipe = widgets.Dropdown(
+            options=list(recipes), value=find_recipe(recipe).name, description="recipe"
+        )
         self.origin = widgets.Dropdown(options=STARTS, value=start, description="start from")
         self.size = Slider(
             value=size, min=SMALLEST, max=max(LARGEST, size), step=16, label="size", unit="px"
