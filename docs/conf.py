@@ -26,7 +26,8 @@ root_doc = "README"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docstrings"]
 include_patterns = [
     *("README.md", "CONTRIBUTING.md", "training/README.md", "benchmarks/RESULTS.md"),
-    *("docs/*.md", "docs/reference/*.md", "notebooks/*.ipynb", "notebooks/solutions/*.ipynb"),
+    *("docs/*.md", "docs/reference/*.md", "docs/worksheets/*.md"),
+    *("notebooks/*.ipynb", "notebooks/solutions/*.ipynb"),
 ]
 # Folders are named so that Sphinx does not walk through them.
 exclude_patterns = [".*", "build", "site", "styletutor", "tests"]
@@ -59,7 +60,7 @@ autodoc_type_aliases = {name: name for name in ("Picture", "Styles", "LayerWeigh
 CONTENTS = {
     "The lessons": ["notebooks/*"],
     "Solutions": ["notebooks/solutions/*"],
-    "For teachers": ["docs/teaching", "docs/assessing"],
+    "For teachers": ["docs/teaching", "docs/assessing", "docs/worksheets/*"],
     "The module": ["docs/reference/styletutor", "docs/reference/*", "docs/recipes"],
     "For developers": [
         "CONTRIBUTING",

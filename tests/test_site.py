@@ -148,6 +148,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, cells in lessons.items():
         nbformat.write(new_notebook(cells=cells), root / f"notebooks/{name}.ipynb")
+    shutil.copytree(DOCS / "worksheets", root / "docs/worksheets")
     (root / "docs/teaching.md").write_text(TEACHING)
     (root / "docs/plans").mkdir()
     (root / "docs/plans/10_minutes.md").write_text(PLAN)
@@ -316,3 +317,18 @@ def test_every_plan_of_the_guide_has_a_deck() -> None:
     plans = re.findall(r"^### (\d+ minutes)", (DOCS / "teaching.md").read_text(), re.MULTILINE)
     decks = {path.stem for path in (DOCS / "plans").glob("*.md")}
     assert decks == {name.replace(" ", "_") for name in plans} and len(decks) == 3
+
+
+def test_each_worksheet_is_one_sheet_of_paper(chromium: "Browser", pages: dict[str, Page]) -> None:
+    sheets = [name for name in pages if re.search(r"worksheets/\d", name)]
+    lessons = (DOCS.parent / "notebooks").glob("*.ipynb")
+    assert [Path(name).stem[0] for name in sorted(sheets)] == sorted(p.stem[1] for p in lessons)
+    for name in sheets:
+        with chromium.new_page() as tab:
+            tab.goto(pages[name].path.as_uri())
+            sheet = tab.pdf(prefer_css_page_size=True)
+            assert len(re.findall(rb"/Type\s*/Page\b", sheet)) == 1, name
+            tab.emulate_media(media="print")
+            tab.set_viewport_size({"width": 673, "height": 1000})  # A4 within its margins
+            wide = "[...document.querySelectorAll('article, table')].map(e => e.scrollWidth)"
+            assert max(tab.evaluate(wide)) <= 673, name
