@@ -128,13 +128,19 @@ def strongest_channels(features: Tensor, count: int) -> list[int]:
 
 
 def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
-    """Gram matrices (1, C, C) as heat maps, viridis, on a scale of roots that all of them share."""
-    sheet = _sheet(3.6 * len(grams), 3.6 + 0.3 * bool(title), title)
+    """Gram matrices (1, C, C) as heat maps, viridis, on a scale of roots that all of them share.
+
+    The marks at their sides are at the four channels with the largest entries on the diagonal.
+    """
+    sheet = _sheet(4.8 * len(grams), 4.2 + 0.3 * bool(title), title)
     top = max(float(gram.max()) for gram in grams.values())
     how = {"cmap": "viridis", "norm": PowerNorm(0.5, 0, top), "interpolation": "nearest"}
     for place, (caption, gram) in enumerate(grams.items(), start=1):
         axes = sheet.add_subplot(1, len(grams), place)
         shown = axes.imshow(gram[0].detach().cpu().numpy(), **how)
+        strongest = gram[0].diagonal().topk(min(4, len(gram[0]))).indices.tolist()
+        axes.set_xticks(strongest)
+        axes.set_yticks(strongest)
         axes.set_title(caption, fontsize=10)
         axes.set_xlabel("channel")
         axes.set_ylabel("channel" if place == 1 else "")

@@ -1115,23 +1115,28 @@ def test_the_diagnosis_of_an_exhibit_waits_behind_a_click() -> None:
 STYLES = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 
 
-def a_transfer(beta=40.0, alpha=1.0, layers=STYLES, sums=False, cut=True, more=1, back=True):
+def a_transfer(
+    beta=40.0, alpha=1.0, layers=STYLES, sums=False, cut=True, more=1, back=True, divided=True
+):
     """A transfer by Adam, right as it stands."""
 
     def share(ours, target):
         error = (ours - target).square().sum()
         return error if sums else error / target.square().sum()
 
+    def gram(features):
+        return st.gram_matrix(features, "chw" if divided else "none")
+
     def my_transfer(network, photo, art, evaluations):
         with torch.no_grad():
             kept = network(photo, ["relu4_2"])["relu4_2"]
-            targets = {n: st.gram_matrix(f) for n, f in network(art, layers).items()}
+            targets = {n: gram(f) for n, f in network(art, layers).items()}
         x = photo.clone().requires_grad_()
         adam = torch.optim.Adam([x], lr=0.02)
         for _ in range(more * evaluations):
             adam.zero_grad()
             features = network(x, [*layers, "relu4_2"])
-            style = sum(share(st.gram_matrix(features[n]), targets[n]) for n in layers)
+            style = sum(share(gram(features[n]), targets[n]) for n in layers)
             loss = alpha * share(features["relu4_2"], kept) + beta * style / len(layers)
             if back:
                 loss.backward()
@@ -1148,8 +1153,11 @@ def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_whole_transfer_is_accepted(few_evaluations: None) -> None:
-    verdict = lessons.check_transfer(a_transfer())
+    answer = a_transfer()
+    assert lessons.own(answer, lessons.plain_transfer) is lessons.plain_transfer
+    verdict = lessons.check_transfer(answer)
     assert verdict.right is True and "by the right loss" in verdict.words
+    assert lessons.own(answer, lessons.plain_transfer) is answer
 
 
 @pytest.mark.parametrize(
@@ -1164,6 +1172,7 @@ def test_a_whole_transfer_is_accepted(few_evaluations: None) -> None:
         (a_transfer(sums=True), "far too weak"),
         (a_transfer(layers=[*STYLES, "relu5_1"]), "do not count alike"),
         (a_transfer(layers=["conv1_1", *STYLES[1:]]), "another loss"),
+        (a_transfer(divided=False), "divide each matrix by its own"),
         (a_transfer(cut=False), "below 0 or above 1"),
         (a_transfer(more=2), "12 evaluations were allowed, and yours took 24"),
         (a_transfer(back=False), "no gradient ever came back"),

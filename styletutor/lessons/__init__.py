@@ -5,7 +5,7 @@
 >>> lessons.quiz("style_reconstruction")
 """
 
-from styletutor.lessons.capstone import check_transfer
+from styletutor.lessons.capstone import check_transfer, plain_transfer
 from styletutor.lessons.content_reconstruction import (
     check_content_gradient,
     check_content_loss,
@@ -48,7 +48,7 @@ __all__ = [
     "check_shuffle", "check_still_closure", "check_strongest_channels", "check_style_gradient",
     "check_style_loss", "check_to_picture", "check_total_loss", "check_total_variation",
     "check_transfer",
-    "check_translate", "check_two_layers", "own", "quiz", "report",
+    "check_translate", "check_two_layers", "own", "plain_transfer", "quiz", "report",
 ]  # fmt: skip
 
 exercises = {name: made for name in __all__ if isinstance(made := globals()[name], Exercise)}

@@ -10,9 +10,12 @@ from torch.utils.hooks import RemovableHandle
 
 from styletutor.cookbook.published import STYLE_LAYERS, recipes
 from styletutor.lessons.comparing import one_line, what
-from styletutor.lessons.exercise import Verdict, tries
+from styletutor.lessons.exercise import Verdict, keep
 from styletutor.lessons.habits import does_something
+from styletutor.loss.losses import relative_error
 from styletutor.loss.objective import Objective
+from styletutor.loss.statistics import gram_matrix
+from styletutor.network.vgg import VGG
 from styletutor.network.weights import load_vgg
 from styletutor.pictures.loading import load_image
 from styletutor.runs.transfer import transfer
@@ -23,6 +26,11 @@ Place = tuple[Tensor, Tensor]  # a picture on the way, and the gradient that cam
 SIZE, EVALUATIONS = 96, 40
 ROOM = 1.6  # times the loss of st.transfer: L-BFGS without bounds and Adam stay below it
 
+OTHER = (
+    "this is another loss: its gradient is not made of the content's at relu4_2 and the Gram "
+    "matrices' at the five style layers. Compare the terms with st.relative_error."
+)
+
 
 def check_transfer(answer: Transfer) -> Verdict:
     """Let `answer` paint. Is its loss the default recipe's, and its picture as good as ours?
@@ -30,9 +38,12 @@ def check_transfer(answer: Transfer) -> Verdict:
     `answer(network, photo, art, evaluations)` gives a picture, (1, 3, H, W) in [0, 1], where
     `network(images, names)` gives features by name, those of pocket.
     """
-    verdict = _verdict(answer)
-    tries.setdefault("transfer", []).append(verdict)
-    return verdict
+    return keep("transfer", answer, _verdict(answer))
+
+
+def plain_transfer(network: VGG, photo: Tensor, art: Tensor, evaluations: int) -> Tensor:
+    """What the task asks for, by the module: `st.transfer` with its default recipe."""
+    return transfer(photo, art, vgg=network, evaluations=evaluations, progress=False).image
 
 
 def _verdict(answer: Transfer) -> Verdict:
@@ -65,6 +76,11 @@ def _verdict(answer: Transfer) -> Verdict:
     fault = fault or _no_picture(picture, photo) or _idle(picture, photo, bool(hooks), len(way))
     objective = recipes["default"].objective(vgg, content=photo, styles=[art])
     fault = fault or _other_loss(way, objective)
+    if fault is OTHER and _undivided(way, vgg, photo, art):
+        fault = (
+            "the Gram matrices are sums over positions, and the photo has another number of them "
+            "than the artwork: divide each matrix by its own C·H·W, as in lesson 3."
+        )
     if fault:
         return Verdict(name, False, fault)
     best = transfer(photo, art, vgg=vgg, evaluations=EVALUATIONS, progress=False).image
@@ -112,30 +128,52 @@ def _idle(picture: Tensor, photo: Tensor, looked: bool, evaluations: int) -> str
     return ""
 
 
-def _other_loss(way: Sequence[Place], objective: Objective) -> str:
-    """What the gradients on the way say of the loss that they are of, if it is not ours.
+def _made_of(
+    way: Sequence[Place], shares: Callable[[Tensor], Sequence[Tensor]]
+) -> tuple[Tensor, Tensor, float]:
+    """Of how much of each share's gradient the gradients on the way consist, by least squares.
 
-    Least squares: of how much of each term's own gradient does a gradient consist?
+    The sizes of the shares' gradients, the factors of these made 1, and what is left unexplained.
     """
     rows, aims = [], []
-    worth = recipes["default"].style_weight / len(STYLE_LAYERS)
     for image, gradient in way[2 :: max(1, len(way) // 3)] or way[-1:]:
         x = image.clone().requires_grad_()
-        parts = objective.parts(x)
-        shares = [parts[f"style {layer}"] / worth for layer in STYLE_LAYERS]
-        shares.insert(0, parts["content relu4_2"])
-        slopes = [torch.autograd.grad(s.sum(), x, retain_graph=True)[0] for s in shares]
+        slopes = [torch.autograd.grad(s.sum(), x, retain_graph=True)[0] for s in shares(x)]
         rows.append(torch.stack([slope.flatten() for slope in slopes], 1).double())
         aims.append(gradient.flatten().double())
     terms, whole = torch.cat(rows), torch.cat(aims)
     size = terms.square().sum(0).sqrt()
     found = torch.linalg.lstsq(terms / size, whole[:, None]).solution[:, 0]
     rest = float((whole - terms / size @ found).square().sum() / whole.square().sum())
+    return size, found, rest
+
+
+def _undivided(way: Sequence[Place], vgg: VGG, photo: Tensor, art: Tensor) -> bool:
+    """Whether the loss compares sums over positions of pictures that have not as many."""
+    wanted = vgg(photo, "relu4_2")["relu4_2"]
+    targets = {name: gram_matrix(f, "none") for name, f in vgg(art, STYLE_LAYERS).items()}
+
+    def shares(x: Tensor) -> list[Tensor]:
+        features = vgg(x, ["relu4_2", *STYLE_LAYERS])
+        grams = {name: gram_matrix(features[name], "none") for name in STYLE_LAYERS}
+        styles = [relative_error(grams[name], targets[name]) for name in STYLE_LAYERS]
+        return [relative_error(features["relu4_2"], wanted), *styles]
+
+    return _made_of(way, shares)[2] < 0.01
+
+
+def _other_loss(way: Sequence[Place], objective: Objective) -> str:
+    """What the gradients on the way say of the loss that they are of, if it is not ours."""
+    worth = recipes["default"].style_weight / len(STYLE_LAYERS)
+
+    def shares(x: Tensor) -> list[Tensor]:
+        parts = objective.parts(x)
+        styles = [parts[f"style {layer}"] / worth for layer in STYLE_LAYERS]
+        return [parts["content relu4_2"], *styles]
+
+    size, found, rest = _made_of(way, shares)
     if not rest < 0.01:
-        return (
-            "this is another loss: its gradient is not made of the content's at relu4_2 and the "
-            "Gram matrices' at the five style layers. Compare the terms with st.relative_error."
-        )
+        return OTHER
     weights = dict(zip(["content", *STYLE_LAYERS], (found / size).tolist(), strict=True))
     missing = [
         name

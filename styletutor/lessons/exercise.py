@@ -87,11 +87,7 @@ class Exercise:
 
     def __call__(self, answer: Answer, seed: int = 0) -> Verdict:
         """Try `answer` on random cases, which another `seed` draws anew."""
-        verdict = replace(self._verdict(answer, seed), riddle=self.riddle)
-        with contextlib.suppress(TypeError):  # of what cannot be kept track of
-            checked[answer] = verdict.right
-        tries.setdefault(self.name, []).append(verdict)
-        return verdict
+        return keep(self.name, answer, replace(self._verdict(answer, seed), riddle=self.riddle))
 
     def _verdict(self, answer: Answer, seed: int) -> Verdict:
         if not callable(answer):
@@ -190,6 +186,14 @@ class Exercise:
         weights = torch.linspace(1, 2, value.numel(), dtype=value.dtype).view_as(value)
         (gradient,) = torch.autograd.grad((value * weights).sum(), first, allow_unused=True)
         return gradient
+
+
+def keep(name: str, answer: Answer, verdict: Verdict) -> Verdict:
+    """Remember what was said of an answer to the exercise called `name`."""
+    with contextlib.suppress(TypeError):  # of what cannot be kept track of
+        checked[answer] = verdict.right
+    tries.setdefault(name, []).append(verdict)
+    return verdict
 
 
 def own(answer: Answer, otherwise: Answer | Exercise) -> Answer:

@@ -151,11 +151,16 @@ class Panel(widgets.VBox):
             self.run.stop()
 
     def wait(self, timeout: float | None = None) -> Result:
-        """The `Result` of the present run, once it is there."""
+        """The `Result` of the present run, once it is there.
+
+        A paused run goes on: no button could make it, while the kernel waits here.
+        """
         if self._refusal is not None:
             raise self._refusal
         if self.run is None:
             raise RuntimeError("nothing was started in this panel; call start() first")
+        if self.run.state == "paused":
+            self.pause()
         return self.run.wait(timeout)
 
     def close(self) -> None:
