@@ -54,6 +54,16 @@ def test_a_style_in_one_colour_can_be_matched() -> None:
     torch.testing.assert_close(matched.mean((2, 3)), content.mean((2, 3)), atol=1e-3, rtol=0)
 
 
+def test_pixels_that_are_alike_get_the_middle_of_their_ranks() -> None:
+    content = torch.linspace(0, 1, 99).view(1, 1, 9, 11).expand(1, 3, 9, 11)
+    flat = match_colours(torch.full((1, 3, 5, 5), 0.3), content, "histogram")
+    torch.testing.assert_close(flat, torch.full((1, 3, 5, 5), 0.5))
+    halves = torch.zeros(1, 3, 4, 6)
+    halves[..., 3:] = 1
+    matched = match_colours(halves, content, "histogram")
+    torch.testing.assert_close(matched, 0.25 + 0.5 * halves, atol=0.01, rtol=0)
+
+
 @pytest.mark.parametrize("colours", ["content", "match", "histogram"])
 def test_colours_of_a_transfer(colours: str, tiny_vgg: VGG) -> None:
     photo, art = random_pictures(1, 24, 32, seed=1), random_pictures(1, 24, 32, seed=2).flip(1)
@@ -184,7 +194,7 @@ def test_masks_of_a_transfer(tiny_vgg: VGG, tmp_path: Path) -> None:
         ({"noise_blend": 0.5, "start": "noise"}, "a start that is all noise"),
         ({"masks": 0.5}, "masks=0.5; give a list"),
         ({"masks": [None]}, "a mask is a NoneType"),
-        ({"start": np.zeros(3)}, "the start is a ndarray"),
+        ({"start": np.zeros(3)}, r"is an array of shape \(3,\)"),
         ({"resume": 5}, "resume=5; give the path"),
         ({"checkpoint": True}, "checkpoint=True; give the path"),
         ({"on_step": 5}, "on_step=5 cannot be called"),

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from styletutor.pictures import images
+from styletutor.pictures import images, reading
 from styletutor.pictures.images import (
     check_writable,
     pixels_sha256,
-    read_image,
     resize_image,
     save_image,
     to_uint8,
 )
+from styletutor.pictures.reading import picture_of, read_image, read_mask
 from styletutor.pictures.writing import try_writing, write_file
 
 # Six pixels that are all different, so that every turn and flip shows.
@@ -622,3 +622,139 @@ def test_sha256_identifies_the_pixels(tmp_path):
     assert pixels_sha256(read_image(tmp_path / "a.png")) == pixels_sha256(
         read_image(tmp_path / "a.tif")
     )
+
+
+# --- masks
+
+
+def on_canvas(colour, alpha):
+    """A square of one colour on a transparent canvas, its edge half transparent."""
+    pixels = np.zeros((8, 8, 4), dtype=np.uint8)
+    pixels[2:6, 2:6] = (*colour, alpha)
+    pixels[2, 2:6, 3] = alpha // 2
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (200, 30, 30)])
+def test_what_is_drawn_on_a_transparent_mask_is_inside(tmp_path, colour):
+    on_canvas(colour, 254).save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png")[0, 0]
+    assert mask[4, 4] == pytest.approx(254 / 255) and mask[2, 4] == pytest.approx(127 / 255)
+    assert mask[0, 0] == 0 and mask[7, 4] == 0
+
+
+def test_light_and_dark_on_a_transparent_mask_are_in_and_outside(tmp_path):
+    drawn = on_canvas((255, 255, 255), 255)
+    drawn.putpixel((3, 4), (0, 0, 0, 255))
+    drawn.save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png")[0, 0]
+    assert mask[4, 3] == 0 and mask[4, 4] == 1 and mask[0, 0] == 0
+
+
+def test_a_mask_without_transparency_is_its_brightness(tmp_path):
+    Image.fromarray(np.array([[0, 51], [204, 255]], dtype=np.uint8)).save(tmp_path / "mask.png")
+    expected = torch.tensor([[[[0, 0.2], [0.8, 1]]]])
+    torch.testing.assert_close(read_mask(tmp_path / "mask.png"), expected)
+
+
+# --- greys of TIFF
+
+
+def tiff(values: np.ndarray, bits: int, photometric: int, kind: int = 1) -> bytes:
+    """A baseline TIFF 6.0 of grey values; `kind` is 1 for whole numbers, 3 for floats."""
+    if bits == 12:
+        pairs = values.reshape(-1, 2).astype(int)
+        data = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs)
+    else:
+        data = values.astype({16: "<u2", 32: "<f4"}[bits]).tobytes()
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1,
+            278: height, 279: len(data), 339: kind}  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    return head + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "full", "white_is_zero"),
+    [
+        (12, 1, 4095, False),  # Pillow knows no others with 12 bits
+        *((16, 1, 65535, turned) for turned in (False, True)),
+        *((32, 3, 1.0, turned) for turned in (False, True)),
+    ],
+)
+def test_deep_greys_of_a_tiff(tmp_path, bits, kind, full, white_is_zero):
+    shares = np.array([[0, 0.25], [0.75, 1]])
+    values = np.round(shares * full) if kind == 1 else shares
+    (tmp_path / "grey.tif").write_bytes(tiff(values, bits, 0 if white_is_zero else 1, kind))
+    grey = read_image(tmp_path / "grey.tif")[0, 1].numpy()
+    np.testing.assert_allclose(grey, 1 - shares if white_is_zero else shares, atol=1e-3)
+
+
+# --- pictures that cost more than they show
+
+
+def test_a_plain_ppm_is_refused(tmp_path):
+    (tmp_path / "plain.ppm").write_bytes(b"P3 1 1 255 " + b"#x\n" * 100 + b"1 2 3")
+    with pytest.raises(ValueError, match=r"plain \(ASCII\) PPM; export it"):
+        read_image(tmp_path / "plain.ppm")
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path):
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "few.jpg", progressive=True)
+    assert read_image(tmp_path / "few.jpg").shape == (1, 3, 16, 16)
+    data = (tmp_path / "few.jpg").read_bytes()
+    last = data.rindex(b"\xff\xda")
+    (tmp_path / "many.jpg").write_bytes(data[:last] + data[last:-2] * 70 + data[-2:])
+    with pytest.raises(ValueError, match="is a JPEG of more than 64 scans"):
+        read_image(tmp_path / "many.jpg")
+
+
+def test_a_png_that_cannot_hold_its_pixels_is_refused(tmp_path):
+    (tmp_path / "short.png").write_bytes(png(5000, 5000, 8, 2, b"\0" * 100))
+    with pytest.raises(ValueError, match="too short for 5000 x 5000 pixels"):
+        read_image(tmp_path / "short.png")
+    Image.new("1", (3000, 3000)).save(tmp_path / "flat.png", optimize=True)  # as short as can be
+    assert read_image(tmp_path / "flat.png").max() == 0
+
+
+@pytest.mark.skipif("AVIF" not in reading.READABLE, reason="this Pillow does not know AVIF")
+def test_avif(tmp_path):
+    Image.fromarray(CORNERS).resize((48, 32), 0).save(tmp_path / "a.avif", quality=95)
+    assert np.abs(rgb(read_image(tmp_path / "a.avif"))[8, 8] - CORNERS[0, 0]).max() < 20
+
+
+# --- what is in memory already
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Image.fromarray(CORNERS),
+        CORNERS,
+        CORNERS / np.float32(255),
+        np.dstack([CORNERS, np.full((2, 3), 255, dtype=np.uint8)]),
+    ],
+)
+def test_a_pillow_image_or_an_array_is_a_picture(made):
+    np.testing.assert_allclose(rgb(picture_of(made)), CORNERS, atol=1e-3)
+
+
+def test_arrays_of_greys_and_of_nothing_visible():
+    assert torch.equal(picture_of(np.full((2, 3), 255, dtype=np.uint8)), torch.ones(1, 3, 2, 3))
+    assert torch.equal(picture_of(np.zeros((2, 3, 4))), torch.ones(1, 3, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((3, 8, 8)), r"shape \(3, 8, 8\); expected \(H, W\)"),
+        (np.full((8, 8, 3), 255.0), "float64 from 255.0 to 255.0; expected uint8, or floats"),
+        (np.zeros((8, 8, 3), dtype=np.int64), "int64 from 0 to 0"),
+        (np.full((8, 8), np.nan), "from nan to nan"),
+        (np.zeros((0, 8, 3)), "shape"),
+    ],
+)
+def test_other_arrays_get_a_sentence(array, words):
+    with pytest.raises(ValueError, match=words):
+        picture_of(array)

@@ -1,6 +1,7 @@
 """The three verbs: what they return, report, refuse, and do when they are interrupted."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
+from PIL import Image
 
 import styletutor as st
 from styletutor.descent import Step, Stop, descend
@@ -306,3 +308,50 @@ def test_reconstructions_of_a_batch_are_those_alone() -> None:
 def test_reconstruct_each_refuses(layers: object, kind: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         st.reconstruct_each(random_pictures(1, 24, 32), layers, kind=kind)
+
+
+def test_a_file_that_is_called_like_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_vgg: VGG
+) -> None:
+    """A `Path` always means the file, in mappings, as a start and in the report, too."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("coffee", "noise"):
+        st.save_image(random_pictures(1, 20, 24, seed=5), f"{name}.png")
+        Path(f"{name}.png").rename(name)
+    how = {"vgg": tiny_vgg, "evaluations": 2, "size": 24, "progress": False}
+    layers = {"relu1_1": Path("coffee"), "relu2_1": "coffee"}
+    content = {"content_layers": "relu2_2"}
+    result = st.transfer(Path("noise"), layers, start=Path("noise"), **how, **content)
+    settings = result.report()["settings"]
+    assert settings["content"] == settings["start"] == f".{os.sep}noise"
+    assert settings["style_at"] == [f"relu1_1=.{os.sep}coffee", "relu2_1=coffee"]
+    again = st.transfer(
+        f".{os.sep}noise",
+        {"relu1_1": f".{os.sep}coffee", "relu2_1": "coffee"},
+        start=f".{os.sep}noise", **how, **content,
+    )  # fmt: skip
+    assert again.loss == result.loss
+    sample = {"relu1_1": "coffee", "relu2_1": "coffee"}
+    other = st.transfer(Path("noise"), sample, start=Path("noise"), **how, **content)
+    assert other.loss["start"]["style"] != result.loss["start"]["style"]
+
+
+def test_pillow_images_and_arrays_are_pictures(tiny_vgg: VGG, photo: torch.Tensor) -> None:
+    pixels = (photo[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    same = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    mask = np.zeros((24, 32), dtype=np.uint8)
+    mask[:12] = 255
+    how = {"vgg": tiny_vgg, "evaluations": 2, "progress": False, **SMALL}
+    results = [
+        st.transfer(given, [given, photo], masks=[over, 1 - np.sign(mask)], **how)
+        for given, over in (
+            (same, mask / 255),
+            (pixels, mask),
+            (Image.fromarray(pixels), Image.fromarray(mask)),
+        )
+    ]
+    for result in results[1:]:
+        assert torch.equal(result.image, results[0].image)
+        named = result.report()["settings"]
+        assert named["content"] == results[0].report()["settings"]["content"]
+        json.dumps(named)

@@ -29,18 +29,25 @@ def match_colours(style: Tensor, content: Tensor, how: str = "match") -> Tensor:
 
     "match" gives it the mean and covariance of the content's pixels by the linear map
     x ↦ Σ_c^½ Σ_s^(-½) (x - μ_s) + μ_c (Gatys et al. 2016, Section 3, "Image Analogies" form),
-    "histogram" each channel's whole histogram.
+    "histogram" each channel's whole histogram; values that are alike stay so, and go to the middle
+    of their ranks.
     """
     if how == "histogram":
-        from skimage.exposure import match_histograms
-
-        pictures = (_channels_last(picture)[0] for picture in (style, content))
-        matched = match_histograms(*pictures, channel_axis=-1)
-        return torch.from_numpy(matched).permute(2, 0, 1)[None].to(style).clamp(0, 1)
+        channels = (picture.detach().double().cpu().flatten(2)[0] for picture in (style, content))
+        matched = [_ranked_as(*pair) for pair in zip(*channels, strict=True)]
+        return torch.stack(matched).view(style.shape).to(style).clamp(0, 1)
     pixels, wanted = (picture.double().flatten(2)[0] for picture in (style, content))
     mean, aim = pixels.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
     change = _power(wanted, 0.5) @ _power(pixels, -0.5)
     return (change @ (pixels - mean) + aim).view(style.shape).to(style).clamp(0, 1)
+
+
+def _ranked_as(values: Tensor, wanted: Tensor) -> Tensor:
+    """Each of `values` (n) replaced by the one of `wanted` (m) that has its place in the order."""
+    _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    middles = (counts.cumsum(0) - counts / 2) / len(values)
+    places = (np.arange(len(wanted)) + 0.5) / len(wanted)
+    return torch.from_numpy(np.interp(middles, places, wanted.sort().values))[which]
 
 
 def _power(pixels: Tensor, exponent: float) -> Tensor:

@@ -1,75 +1,26 @@
-"""Picture files to tensors and back.
+"""Pictures as tensors, scaled, and saved as files.
 
-A picture is float32 RGB in [0, 1], shape (1, 3, H, W); what comes from a file is on the CPU.
-Colour profiles are not applied: the numbers in the file are taken as sRGB.
+A picture is float32 RGB in [0, 1], shape (1, 3, H, W).
 """
 
 import hashlib
 import io
 import numbers
 import os
-import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from styletutor.pictures.writing import PathLike, try_writing, write_file
 
 MAX_PIXELS = 8192 * 8192  # 64 binary megapixels, so that a 64 MP phone's 9248 x 6936 fits
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
 LONGEST = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535}  # pixels a side
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-
-
-def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -> Tensor:
-    """Read a picture file: float32 RGB in [0, 1], shape (1, 3, H, W), on the CPU.
-
-    `size` is the long side in pixels; a smaller picture stays as it is unless `enlarge`.
-    The first frame counts, the camera's orientation is applied, and what is transparent
-    turns white. Grey values deeper than 8 bits are taken as 16 bit, or as [0, 1] if floating.
-
-    Raises FileNotFoundError or IsADirectoryError for a path that is no file, and ValueError for
-    a file that is no whole picture, has more than MAX_PIXELS pixels, or for a bad `size`.
-    """
-    _check_is_file(path := os.path.expanduser(path))
-    with open(path, "rb") as file:
-        return _decode(file, path, size, enlarge)
-
-
-def decode_image(data: bytes, name: str, size: int | None = None) -> Tensor:
-    """The same from the bytes of a file that somebody sent under a `name`; ValueError as there."""
-    if not data:
-        raise ValueError(f"{name} is empty (0 bytes), expected a picture; send the file again")
-    return _decode(io.BytesIO(data), name, size, enlarge=False)
-
-
-def _decode(file: BinaryIO, path: PathLike, size: int | None, enlarge: bool) -> Tensor:
-    with _one_line_errors(path):
-        picture = Image.open(file, formats=READABLE)
-    width, height = picture.size
-    if width * height > MAX_PIXELS:  # known from the header, before anything is decoded
-        raise _too_large(path, f"{width} x {height}")
-    with _one_line_errors(path):
-        picture.load()
-        with suppress(Exception):  # garbled camera notes are no reason to refuse good pixels
-            picture = ImageOps.exif_transpose(picture)
-        picture = _flatten(picture)
-    if size is not None:
-        height, width = _sides(picture.height, picture.width, size, enlarge)
-        if (width, height) != picture.size:
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    values = np.asarray(picture, dtype=np.float32)
-    # Lanczos overshoots at edges, and only 8-bit pixels clip by themselves.
-    values = values / 255 if picture.mode == "RGB" else np.stack([values.clip(0, 1)] * 3, axis=2)
-    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
 
 
 def resize_image(images: Tensor, size: int, enlarge: bool = False) -> Tensor:
@@ -80,7 +31,7 @@ def resize_image(images: Tensor, size: int, enlarge: bool = False) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ValueError(f"got shape {tuple(images.shape)}, expected pictures (B, 3, H, W)")
-    height, width = _sides(images.shape[2], images.shape[3], size, enlarge)
+    height, width = fitted(images.shape[2], images.shape[3], size, enlarge)
     if (height, width) == tuple(images.shape[2:]):
         return images
     resized = interpolate(images, (height, width), mode="bicubic", antialias=True)
@@ -177,65 +128,14 @@ def is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _too_large(what: object, given: str) -> ValueError:
+def too_large(what: object, given: str) -> ValueError:
     return ValueError(
         f"{what} is too large: {given} pixels, expected at most {MAX_PIXELS} (8192 x 8192); "
         "make it smaller first"
     )
 
 
-def _check_is_file(path: PathLike) -> None:
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no file {path}; check the name and the folder")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder, expected a picture file; name one inside")
-    if not os.path.isfile(path):
-        raise ValueError(f"{path} is not a regular file; save the picture to a file first")
-    if os.path.getsize(path) == 0:
-        raise ValueError(f"{path} is empty (0 bytes), expected a picture; copy the file again")
-
-
-@contextmanager
-def _one_line_errors(path: PathLike) -> Iterator[None]:
-    """Whatever Pillow raises on a bad file (nearly anything) becomes one sentence."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sizes, which are ours to judge, and metadata
-            yield
-    except Image.DecompressionBombError as error:
-        given = re.search(r"\d+", str(error))  # Pillow tells the number in its message only
-        raise _too_large(path, given[0] if given else "too many") from None
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture; give one of {', '.join(READABLE)}") from None
-    except Exception as error:
-        raise ValueError(
-            f"cannot read {path} as a picture ({error or type(error).__name__}); "
-            "get a whole copy of it, or export it again as PNG or JPEG"
-        ) from None
-
-
-def _flatten(picture: Image.Image) -> Image.Image:
-    """To mode RGB (8 bits), or F (grey in [0, 1]) for what would lose depth as RGB."""
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        return _flatten_deep(picture)
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    picture = picture.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
-def _flatten_deep(picture: Image.Image) -> Image.Image:
-    values = np.array(picture, dtype=np.float32)
-    full = 1 if picture.mode == "F" else 65535
-    if "transparency" in picture.info:
-        values[values == picture.info["transparency"]] = full
-    if not (values.min() >= 0 and values.max() <= full):  # so written that NaN fails as well
-        raise ValueError(f"grey from {values.min():g} to {values.max():g}, expected 0 to {full}")
-    return Image.fromarray(values / full)
-
-
-def _sides(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
+def fitted(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]:
     """Height and width with the long side at `size`, the aspect kept, at least 1 pixel each."""
     if not is_whole(size) or size < 1:
         raise ValueError(f"got size {size!r}, expected the long side in pixels, such as 256")
@@ -244,7 +144,7 @@ def _sides(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]
         return height, width
     height, width = (max(1, round(side * size / longest)) for side in (height, width))
     if height * width > MAX_PIXELS:
-        raise _too_large(f"size {size}", f"{width} x {height}")
+        raise too_large(f"size {size}", f"{width} x {height}")
     return height, width
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from styletutor.pictures.images import read_image, resize_image
+from styletutor.pictures.images import resize_image
+from styletutor.pictures.reading import read_image, read_mask
 from styletutor.pictures.samples import find_sample, nearest_samples
 from styletutor.pictures.writing import PathLike
 
@@ -19,11 +20,31 @@ def load_image(name_or_path: PathLike, size: int | None = None, enlarge: bool = 
 
     Raises FileNotFoundError for what is neither, and otherwise as `read_image`.
     """
+    name, sample = _find(name_or_path)
+    if isinstance(sample, Tensor):
+        return (sample if size is None else resize_image(sample, size, enlarge)).clone()
+    return read_image(sample or name, size, enlarge)
+
+
+def load_mask(name_or_path: PathLike) -> Tensor:
+    """A sample or a picture file as a mask: (1, 1, H, W) in [0, 1]; as `reading.read_mask`."""
+    name, sample = _find(name_or_path)
+    if isinstance(sample, Tensor):
+        return sample.mean(1, keepdim=True)
+    return read_mask(sample or name)
+
+
+def spelt(name_or_path: PathLike) -> str:
+    """A name that means the same as text: `Path("coffee")` is "./coffee", no sample."""
+    name = os.fspath(name_or_path)
+    as_word = name_or_path is not name and Path(name).name == name and not Path(name).suffix
+    return os.path.join(os.curdir, name) if as_word else name
+
+
+def _find(name_or_path: PathLike) -> tuple[str, str | Tensor | None]:
     name = os.fspath(name_or_path)
     bare = name_or_path is name and Path(name).name == name and not Path(name).suffix
     sample = find_sample(name) if bare else None
-    if isinstance(sample, Tensor):
-        return (sample if size is None else resize_image(sample, size, enlarge)).clone()
     if sample is None and not os.path.exists(os.path.expanduser(name)):
         raise FileNotFoundError(f"{name!r} is neither a sample nor a file; {nearest_samples(name)}")
-    return read_image(sample or name, size, enlarge)
+    return name, sample

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from styletutor.descent.forecast import ensure_memory
@@ -19,9 +21,10 @@ from styletutor.loss.needs import Needs
 from styletutor.network.vgg import VGG, check_images
 from styletutor.network.weights import load_vgg
 from styletutor.pictures.images import is_whole, pixels_sha256, resample, resize_image
-from styletutor.pictures.loading import load_image
+from styletutor.pictures.loading import load_image, load_mask, spelt
+from styletutor.pictures.reading import mask_of, picture_of
 
-Picture = Tensor | str | Path
+Picture = Tensor | str | Path | np.ndarray | Image.Image
 Side = tuple[str, int] | None  # "long", "short" or "height", and how many pixels it has
 
 
@@ -86,7 +89,7 @@ def to_start(
     clamp: bool = True,
 ) -> Tensor:
     """What a descent begins with, as `starts.make_start`; a file is fitted to `like`."""
-    if isinstance(start, Tensor):
+    if isinstance(start, Tensor | np.ndarray | Image.Image):
         start = _read(start, None)
     elif isinstance(start, Path) or (isinstance(start, str) and start not in STARTS):
         start = resample(load_image(start).to(like), like.shape[2:])
@@ -117,9 +120,13 @@ def scale_style(
 
 
 def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
-    """A mask as (h, w) in [0, 1] of `size`: a picture's brightness, or an array (h, w)."""
+    """A mask as (h, w) in [0, 1] of `size`: a picture's as `reading.read_mask`, or (h, w)."""
     if isinstance(mask, str | Path):
-        values = load_image(mask).mean(1, keepdim=True)
+        values = load_mask(mask)
+    elif isinstance(mask, Image.Image):
+        values = mask_of(mask)
+    elif isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2:
+        values = torch.from_numpy(mask / np.float32(255))[None, None]
     else:
         try:
             values = torch.as_tensor(mask).detach().float()
@@ -145,8 +152,10 @@ def _read(picture: Picture, size: int | None) -> Tensor:
         return picture if size is None else resize_image(picture, size)
     if isinstance(picture, str | Path):
         return load_image(picture, size)
+    if isinstance(picture, np.ndarray | Image.Image):
+        return _read(picture_of(picture), size)
     kind = type(picture).__name__
-    raise ValueError(f"a picture is a {kind}; give a tensor, a sample's name or a path")
+    raise ValueError(f"a picture is a {kind}; give a tensor, an array, a sample's name or a path")
 
 
 def _shrunk(picture: Picture, vgg: VGG, size: int | None, side: Side) -> Tensor:
@@ -183,5 +192,7 @@ def plain(value: Any) -> Any:
 def source(picture: Picture) -> str:
     """How a report names a picture or a mask: as it was given, or by its pixels."""
     if isinstance(picture, str | Path):
-        return str(picture)
+        return spelt(picture)
+    if isinstance(picture, Image.Image) or (isinstance(picture, np.ndarray) and picture.ndim == 3):
+        picture = picture_of(picture)
     return f"tensor with sha256 {pixels_sha256(torch.as_tensor(picture))}"

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from styletutor.cookbook.published import find_recipe, recipes
 from styletutor.cookbook.recipe import Recipe
 from styletutor.loss.knobs import Blend, LayerWeights
 from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.pictures.colours import COLOURS, keep_colours, match_colours
+from styletutor.pictures.loading import spelt
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.inputs import (
     Picture,
@@ -184,7 +183,7 @@ def _by_layer(
 
 
 def _as_list(style: Styles) -> list[Picture]:
-    if isinstance(style, Tensor | str | Path):
+    if isinstance(style, Picture):
         return [style]
     if not isinstance(style, Iterable):
         kind = type(style).__name__
@@ -200,7 +199,7 @@ def _check_kinds(recipe: object, masks: object) -> None:
 
 
 def _key(picture: Picture) -> object:
-    return id(picture) if isinstance(picture, Tensor) else str(picture)
+    return spelt(picture) if isinstance(picture, str | Path) else id(picture)
 
 
 def _each(scale: float | Sequence[float] | None, styles: int) -> list[float | None]:

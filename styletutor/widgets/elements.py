@@ -17,7 +17,8 @@ import traitlets
 from torch import Tensor
 
 from styletutor.network.layers import Layer
-from styletutor.pictures.images import decode_image, to_jpeg, to_png
+from styletutor.pictures.images import to_jpeg, to_png
+from styletutor.pictures.reading import decode_image
 
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 6_000_000  # a notebook's connection closes at a message of 10 MB

@@ -15,7 +15,8 @@ from styletutor.doctor import SIZE, measure
 from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import automatic
 from styletutor.network.weights import WEIGHT_NAMES, load_vgg
-from styletutor.pictures.images import decode_image, to_png
+from styletutor.pictures.images import to_png
+from styletutor.pictures.reading import decode_image
 from styletutor.runs.inputs import Picture
 from styletutor.widgets.elements import Board, Slider
 from styletutor.widgets.live import Note
