@@ -844,7 +844,7 @@ PLANTED = [
     ("check_closure", returns_nothing, "return the loss"),
     ("check_closure", clamps, "cuts the picture inside"),
     ("check_closure", steps_itself, "takes the step itself"),
-    ("check_closure", called, "return closure, without ()"),
+    ("check_closure", called, "returned without ()"),
     ("check_one_feature", two_of_three, "range(2)"),
     ("check_one_feature", with_relu, "a ReLU is in it already"),
     ("check_one_feature", by_numpy, "NumPy"),
@@ -1001,6 +1001,148 @@ def test_anything_at_all_gets_an_answer(answer: Any, words: str) -> None:
     assert len(verdict.words) < 400
 
 
+def without_axis(features):
+    return st.gram_matrix(features - features.mean((2, 3)))
+
+
+def turned_round(features):
+    flat = features.flatten(2)
+    return flat @ flat.T
+
+
+def squared_by_a_hat(weight, channels):
+    return 4 * weight / channels ^ 2
+
+
+def of_the_wrong_axes(features, count):
+    return features.abs().mean((0, 1)).topk(count).indices
+
+
+def along_the_pictures(features, order):
+    return features.flatten(2)[order]
+
+
+def of_a_matrix_already(features, target):
+    batch, channels, height, width = target.shape
+    return features.view(batch, channels, height, width)
+
+
+def not_flat(features, target):
+    return (st.gram_matrix(features) - target) @ features
+
+
+def weights_not_flat(features, weights):
+    flat = features.flatten(2)
+    return (flat * weights) @ flat.mT
+
+
+def not_flat_either(features, order):
+    return features[:, :, order]
+
+
+def one_mean(images):
+    return (images.diff(dim=2) ** 2 + images.diff(dim=3) ** 2).mean((1, 2, 3))
+
+
+def backwards(images):
+    return images[:, :, :, ::-1]
+
+
+def as_a_list(features):
+    return [st.gram_matrix(picture[None])[0] for picture in features]
+
+
+def begins_anew(patch, kernel, bias):
+    for one, other in zip(patch, kernel, strict=True):
+        total = bias + (one * other).sum()
+    return total
+
+
+def noisy(features):
+    return st.gram_matrix(features) + torch.rand(())
+
+
+def moves_the_name(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        x -= 0.1  # noqa: F823
+        value = loss(x)
+        value.backward()
+        return value
+
+    return closure
+
+
+def one_for_all(features):
+    flat = features.flatten(2).transpose(0, 1).flatten(1)
+    return flat @ flat.T
+
+
+def uncut_relu(x, convolve):
+    z = convolve(x)
+    return {"conv": z, "relu": z.detach().relu()}
+
+
+def pair_of_layers(x, convolve):
+    return convolve(x), convolve(x).relu()
+
+
+def once_and_for_all(x, optimiser, loss):
+    value = loss(x)
+    value.backward()
+    return lambda: value
+
+
+def asks_twice(x, optimiser, loss):
+    def closure():
+        optimiser.zero_grad()
+        loss(x).backward()
+        return loss(x)
+
+    return closure
+
+
+def relu_first(features, target):
+    flat = features.flatten(2).relu()
+    gradient = (st.gram_matrix(features) - target) @ flat
+    return gradient.view_as(features) / features[0].numel()
+
+
+@pytest.mark.filterwarnings("ignore:The use of `x.T`")
+@pytest.mark.parametrize(
+    ("check", "answer", "words"),
+    [
+        ("check_covariance", without_axis, "keepdim=True"),
+        ("check_gram", turned_round, ".mT exchanges the last two"),
+        ("check_translate", squared_by_a_hat, "a power is written **"),
+        ("check_strongest_channels", of_the_wrong_axes, "which axes are left"),
+        ("check_shuffle", along_the_pictures, "positions of what is flat"),
+        ("check_style_gradient", of_a_matrix_already, "a Gram matrix already"),
+        ("check_style_gradient", not_flat, "wants (B, C, H·W)"),
+        ("check_guided_gram", weights_not_flat, "wants (B, C, H·W)"),
+        ("check_shuffle", not_flat_either, "positions of what is flat"),
+        ("check_total_variation", one_mean, "take each mean or sum by itself"),
+        ("check_mirror", backwards, ".flip(axis) does it"),
+        ("check_batch_gram", as_a_list, "torch.stack makes one"),
+        ("check_one_feature", begins_anew, "only the last colour"),
+        ("check_gram", noisy, "something random"),
+        ("check_still_closure", moves_the_name, "makes a new one"),
+        ("check_covariance", one_for_all, "The first axis counts pictures"),
+        ("check_two_layers", uncut_relu, 'comes back through "relu"'),
+        ("check_two_layers", pair_of_layers, "a dictionary is asked for"),
+        ("check_closure", once_and_for_all, "computed once"),
+        ("check_closure", asks_twice, "not computed once in each call"),
+        ("check_style_gradient", relu_first, "should be"),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_what_stops_or_passes_by_half_is_named(
+    check: str, answer: Callable[..., Any], words: str
+) -> None:
+    verdict = getattr(lessons, check)(answer)
+    assert verdict.right is False and words in verdict.words, verdict
+
+
 def test_other_random_numbers_with_another_seed() -> None:
     """Right by luck is not right: an answer that knows the numbers fails with others."""
     known = [
@@ -1115,33 +1257,46 @@ def test_the_diagnosis_of_an_exhibit_waits_behind_a_click() -> None:
 STYLES = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 
 
-def a_transfer(
-    beta=40.0, alpha=1.0, layers=STYLES, sums=False, cut=True, more=1, back=True, divided=True
-):
+GRAMS = {
+    "": st.gram_matrix,
+    "undivided": lambda f: st.gram_matrix(f, "none"),
+    "covariance": lambda f: st.gram_matrix(f - f.mean((2, 3), keepdim=True)),
+    "dealt out": lambda f: st.gram_matrix(f.reshape(len(f), -1, 1, f.shape[1]).transpose(1, 3)),
+}
+
+
+def a_transfer(beta=40.0, alpha=1.0, layers=STYLES, sums=False, cut=True, more=1, back=True,
+               gram="", root=0, content="relu4_2", start="photo", rate=0.02, clear=True,
+               apart=False, anew=False, keep=False):  # fmt: skip
     """A transfer by Adam, right as it stands."""
+    gram = GRAMS[gram]
 
     def share(ours, target):
         error = (ours - target).square().sum()
-        return error if sums else error / target.square().sum()
-
-    def gram(features):
-        return st.gram_matrix(features, "chw" if divided else "none")
+        error = error if sums else error / target.square().sum()
+        return (error + root - 1).sqrt() if root else error
 
     def my_transfer(network, photo, art, evaluations):
         with torch.no_grad():
-            kept = network(photo, ["relu4_2"])["relu4_2"]
+            kept = network(photo, [content])[content]
             targets = {n: gram(f) for n, f in network(art, layers).items()}
-        x = photo.clone().requires_grad_()
-        adam = torch.optim.Adam([x], lr=0.02)
-        for _ in range(more * evaluations):
-            adam.zero_grad()
-            features = network(x, [*layers, "relu4_2"])
+        x = (photo if start == "photo" else torch.full_like(photo, 0.5)).clone().requires_grad_()
+        adam = torch.optim.Adam([x], lr=rate)
+        for _ in range(int(more * evaluations)):
+            if clear:
+                adam.zero_grad()
+            features = network(x, [*layers, content])
+            if apart:
+                features = {**network(x, layers), **network(x, [content])}
             style = sum(share(gram(features[n]), targets[n]) for n in layers)
-            loss = alpha * share(features["relu4_2"], kept) + beta * style / len(layers)
+            loss = alpha * share(features[content], kept) + beta * style / len(layers)
             if back:
                 loss.backward()
                 adam.step()
-        return x.detach().clamp(0, 1) if cut else x.detach()
+            if anew:
+                x = x.detach().clamp(0, 1).requires_grad_()
+        x = x if keep else x.detach()
+        return x.clamp(0, 1) if cut else x
 
     return my_transfer
 
@@ -1168,14 +1323,27 @@ def test_a_whole_transfer_is_accepted(few_evaluations: None) -> None:
         (a_transfer(alpha=0), "content: not in the loss"),
         (a_transfer(beta=0), "the picture has not moved"),
         (a_transfer(beta=-40), "the wrong sign"),
-        (a_transfer(layers=STYLES[:3]), "relu4_1, relu5_1: not in the loss"),
+        (a_transfer(layers=STYLES[:3]), "never asked for relu4_1, relu5_1"),
         (a_transfer(sums=True), "far too weak"),
         (a_transfer(layers=[*STYLES, "relu5_1"]), "do not count alike"),
-        (a_transfer(layers=["conv1_1", *STYLES[1:]]), "another loss"),
-        (a_transfer(divided=False), "divide each matrix by its own"),
+        (a_transfer(layers=["conv1_1", *STYLES[1:]]), "asked for relu1_1, but conv1_1"),
+        (a_transfer(gram="undivided"), "divide each matrix by its own"),
         (a_transfer(cut=False), "below 0 or above 1"),
         (a_transfer(more=2), "12 evaluations were allowed, and yours took 24"),
         (a_transfer(back=False), "no gradient ever came back"),
+        (a_transfer(start="noise"), "is not the photo"),
+        (a_transfer(clear=False), "Gradients pile up"),
+        (a_transfer(rate=10.0), "the steps are too long"),
+        (a_transfer(more=0.5), "Only 6 of 12 evaluations"),
+        (a_transfer(apart=True), "ask for all six layers at once"),
+        (a_transfer(anew=True), "still holds the first one"),
+        (a_transfer(content="relu4_1"), "never asked for relu4_2"),
+        (a_transfer(gram="covariance"), "these are covariances"),
+        (a_transfer(gram="dealt out"), "exchanges no axes"),
+        (a_transfer(root=1 + 1e-4), "roots or powers"),
+        (a_transfer(root=1), "a root of 0 has no slope"),
+        (a_transfer(alpha=40.0, beta=1.0), "the 40 belongs to the style"),
+        (a_transfer(keep=True), "still carries its graph"),
         (lambda network, photo, art, evaluations: photo.clone(), "never saw a picture"),
         (lambda network, photo, art, evaluations: photo.clamp_(0.3, 1), "itself is changed"),
         (lambda network, photo, art, evaluations: photo[0], "the photo's shape"),

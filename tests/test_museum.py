@@ -18,7 +18,7 @@ from test_lessons import (
 )
 
 import styletutor as st
-from styletutor.lessons import recipes_and_bugs
+from styletutor import lessons
 from styletutor.lessons.exercise import Exercise
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -276,7 +276,7 @@ PLANTED = [
     ("check_translate", four_below, "on the wrong side"),
     ("check_translate", one_axis, "divided by N once"),
     ("check_translate", unchanged, "the same number"),
-    ("check_translate", only_four, "the channels are missing"),
+    ("check_translate", only_four, "the channels have no say"),
     ("check_batch_loss", x_first, "compared with the artwork"),
     ("check_batch_loss", x_in_the_middle, "x has no say"),
     ("check_batch_loss", a_copy, "nothing comes back to x"),
@@ -331,7 +331,7 @@ SHIPPED = {
 
 
 def exercise(name: str) -> Exercise:
-    return getattr(recipes_and_bugs, name)
+    return getattr(lessons, name)
 
 
 @pytest.mark.parametrize(

@@ -19,25 +19,23 @@ from styletutor.lessons.inside_vgg import (
     check_receptive_field,
     check_strongest_channels,
 )
-from styletutor.lessons.quizzes import Quiz, quiz
-from styletutor.lessons.recipes_and_bugs import (
+from styletutor.lessons.museum import (
     check_batch_gram,
-    check_batch_loss,
-    check_noise_start,
     check_roughness,
     check_still_closure,
+    check_two_layers,
+)
+from styletutor.lessons.quizzes import Quiz, quiz
+from styletutor.lessons.recipes_and_bugs import (
+    check_batch_loss,
+    check_noise_start,
     check_to_picture,
     check_translate,
-    check_two_layers,
 )
 from styletutor.lessons.reporting import report
 from styletutor.lessons.start_here import check_mirror
-from styletutor.lessons.style_reconstruction import (
-    check_gram,
-    check_shuffle,
-    check_style_gradient,
-    check_style_loss,
-)
+from styletutor.lessons.style_gradient import check_style_gradient
+from styletutor.lessons.style_reconstruction import check_gram, check_shuffle, check_style_loss
 from styletutor.lessons.style_transfer import check_blend, check_closure, check_total_loss
 
 __all__ = [

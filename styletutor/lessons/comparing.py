@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -20,12 +21,37 @@ HINTS = {  # what a message of Python or torch most likely means here
     "NoneType": "Something that you call gives back None: is that function finished, and does it "
     "return its result?",
     "through the graph a second time": "The loss was computed once and gone back through twice: "
-    "compute it anew each time, inside.",
+    "compute it anew each time, inside. Or x = … in a loop makes another x, which hangs on the "
+    "turn before: change x in place, under torch.no_grad().",
+    "step must be greater than zero": "Tensors cannot be read backwards so; .flip(axis) does it.",
     "does not require grad": "What you go back from has no way back to the picture: .detach(), "
     ".data, .item() or torch.no_grad cut it off.",
     "numpy() on Tensor": "NumPy has no gradients: torch has functions of the same names.",
     "view size is not compatible": "Use .reshape or .flatten in place of .view.",
+    "must match the size of tensor": "Print both .shape. Often an axis of length 1 is missing: "
+    "keepdim=True in a mean or sum, or [:, None, None] or .view(3, 1, 1) where there is one number "
+    "for each picture or channel. Or features stand where Gram matrices should be compared.",
+    "selected index k out of range": "There are fewer numbers than asked for: which axes are left "
+    "after the mean? One number for each channel should be.",
+    "not enough values to unpack": "What is taken apart has fewer axes: is it (B, C, C), a Gram "
+    "matrix already?",
+    "unsupported operand type(s) for ^": "In Python a power is written **.",
+    "unsupported operand type(s) for ** or pow": "Is that a function which was never called?",
+    "first two dimensions of batch2": "In a @ b the last axis of a and the last but one of b are "
+    "multiplied: (B, C, C) @ (B, C, H·W).",
+    "local variable": "An assignment to a name inside a function makes a new one, which is empty "
+    "until then. Give it another name.",
+    "channels, but got": "torch.cat along axis 0 lays pictures behind one another; along axis 1 "
+    "it makes one picture of many colours.",
 }
+LINES = (  # the same, where the line that stopped says more than the message
+    (r"size|batch2|shape", r"\.T\b", ".T turns round all axes; .mT exchanges the last two."),
+    ("out of bounds", r"\border\b", "`order` counts the positions of what is flat: .flatten(2), "
+     "and then index the last axis, [:, :, order]."),
+    ("match the size", "@", "A product of matrices wants (B, C, H·W): bring everything in it to "
+     "that shape first, .flatten(2)."),
+)  # fmt: skip
+STEPS = "Steps down and steps across are not equally many: take each mean or sum by itself."
 TOLERANCE = 1e-3  # of the largest value: wide enough for float32, far below every mistake
 
 
@@ -45,6 +71,12 @@ def alike(value: Any, wanted: Any) -> bool:
         return False
     room = TOLERANCE * wanted.abs().max().item() if wanted.numel() else 0.0
     return bool((value - wanted).abs().le(room + 1e-9).all())
+
+
+def random_numbers(first: Any, second: Any) -> bool:
+    """Are these two different answers to the same, and not for being no numbers?"""
+    both = isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape
+    return both and bool(torch.isfinite(first + second).all()) and not alike(first, second)
 
 
 def wrong_type(value: Any) -> str:
@@ -68,17 +100,33 @@ def wrong_kind(value: Any, wanted: Any, case: Sequence[Any]) -> str:
     """What to say about another type or shape, or numbers that are none."""
     if isinstance(wanted, Tensor):
         if not isinstance(value, Tensor):
+            if isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+                return f"a {type(value).__name__} of tensors; torch.stack makes one tensor of them."
             return f"a tensor of shape {tuple(wanted.shape)} was expected, not {what(value)}."
         if value.shape != wanted.shape:
-            return (
+            words = (
                 f"for {_shapes(case)} the shape should be {tuple(wanted.shape)}, "
                 f"yours is {tuple(value.shape)}."
+            )
+            return (
+                f"{words} The first axis counts pictures, and has to stay."
+                * _lost(value, wanted, case)
+                or words
             )
         if not torch.isfinite(value).all():
             return f"for {_shapes(case)} there are infinite numbers or NaN in it."
     elif isinstance(wanted, tuple) and (not isinstance(value, tuple | list)):
-        return f"{len(wanted)} values were expected, not {what(value)}."
+        return f"{len(wanted)} values were expected, and there is one: {what(value)}."
     return ""
+
+
+def _lost(value: Tensor, wanted: Tensor, case: Sequence[Any]) -> bool:
+    """Is the axis of the pictures gone?"""
+    many = len(case[0]) if isinstance(case[0], Tensor) and case[0].ndim == 4 else 0
+    return bool(
+        many > 1 and len(wanted) == many and (not value.ndim or len(value) != many)
+        and value.ndim <= wanted.ndim + 1
+    )  # fmt: skip
 
 
 def _ratio(value: Any, wanted: Any) -> float:
@@ -175,5 +223,12 @@ def one_line(error: Exception, case: Sequence[Any]) -> str:
     line = f' in "{frames[-1].line}"' if frames and frames[-1].line else ""
     said = (str(error).splitlines() or [""])[0]
     hints = [words for part, words in HINTS.items() if part in said]
-    said = " ".join([said if len(said) < 160 else f"{said[:150]} …", *hints])
+    place = (frames[-1].line or "") if frames else ""
+    hints = [w for m, where, w in LINES if re.search(m, said) and re.search(where, place)] or hints
+    sides = re.search(r"of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", said)
+    one, other = map(int, sides.groups()) if sides else (0, 0)
+    if abs(one - other) == 1 and min(one, other) > 2 and "@" not in place:
+        hints = [STEPS, *hints]
+    said = said.rstrip(". ") if len(said) < 160 else f"{said[:150]} …"
+    said = ". ".join([said, *hints])
     return f"it stopped with {type(error).__name__} for {_shapes(case)}{line}: {said}"

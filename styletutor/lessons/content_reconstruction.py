@@ -68,6 +68,14 @@ check_content_loss = Exercise(
         "the difference is summed before it is squared, so that errors cancel.": (
             lambda f, p: 0.5 * (f - p).flatten(1).sum(1).square()
         ),
+        "the squares are subtracted, F² − P², where the difference is to be squared, (F − P)².": (
+            lambda f, p: 0.5 * (f.square() - p.square()).flatten(1).sum(1)
+        ),
+        "this is a share, divided by the sum of P². Eq. 1 is not divided.": (
+            lambda f, p: _squares(f, p).sum(1) / p.square().flatten(1).sum(1)
+        ),
+        "this is the sum over the pictures of the batch; sum over channels, rows and columns, "
+        "(1, 2, 3).": lambda f, p: 0.5 * (f - p).square().sum(0),
     },
     praise="right on three random shapes, a number for each picture, and the gradient is right.",
     gradient=True,
@@ -131,6 +139,9 @@ check_content_gradient = Exercise(
         "this is only the sign of the gradient; its size says how far off a feature is.": (
             lambda z, p: (z.relu() - p).sign() * (z > 0)
         ),
+        "this is the loss, one number for each picture; its derivative has the shape of Z.": (
+            lambda z, p: _content_loss(z.relu(), p)
+        ),
     },
     praise="right on three random shapes, and zero where the ReLU is flat.",
     sizes=sizes,
@@ -146,7 +157,7 @@ def _descend(image: Tensor, gradient: Tensor, rate: float) -> Tensor:
     return torch.tensor(moved).view_as(image)
 
 
-def _stretched(image: Tensor) -> Tensor:
+def stretched(image: Tensor) -> Tensor:
     return (image - image.min()) / (image.max() - image.min())
 
 
@@ -161,9 +172,8 @@ check_descend = Exercise(
         "this goes uphill: the gradient points to where the loss grows, so subtract it.": (
             lambda x, g, rate: (x + rate * g).clamp(0, 1)
         ),
-        "downhill, but the result is no picture: cut it to [0, 1].": lambda x, g, rate: (
-            x - rate * g
-        ),
+        "downhill, but the result is no picture: cut it to [0, 1], as the last thing. .clamp(0, 1) "
+        "gives a new tensor, which has to be kept.": lambda x, g, rate: x - rate * g,
         "this is the picture that was given: the step is computed and not kept.": (
             lambda x, g, rate: x
         ),
@@ -171,7 +181,7 @@ check_descend = Exercise(
             lambda x, g, rate: (x - g / rate).clamp(0, 1)
         ),
         "stretched so that the darkest pixel is 0 and the brightest 1, which moves all: cut.": (
-            lambda x, g, rate: _stretched(x - rate * g)
+            lambda x, g, rate: stretched(x - rate * g)
         ),
         "the rate is missing: how far to go is rate times gradient.": (
             lambda x, g, rate: (x - g).clamp(0, 1)
@@ -187,6 +197,18 @@ check_descend = Exercise(
         ),
         "every pixel goes equally far: the gradient's size is lost, only its sign is used.": (
             lambda x, g, rate: (x - rate * g.sign()).clamp(0, 1)
+        ),
+        "the step alone, without the picture that it starts from.": (
+            lambda x, g, rate: (-rate * g).clamp(0, 1)
+        ),
+        "the gradient is brought to length 1; how long it is belongs to the step.": (
+            lambda x, g, rate: (x - rate * g / g.norm()).clamp(0, 1)
+        ),
+        "a sigmoid brings all values into (0, 1), and moves every one of them: cut.": (
+            lambda x, g, rate: (x - rate * g).sigmoid()
+        ),
+        "what is above 1 begins again at 0: cut, do not wrap round.": (
+            lambda x, g, rate: (x - rate * g) % 1
         ),
     },
     praise="right on three random pictures: downhill, and still a picture.",
@@ -250,6 +272,9 @@ check_total_variation = Exercise(
         ),
         "the mean is taken before the square, so that steps up and down cancel.": _of_steps(
             lambda dy, dx: _mean(dy).square() + _mean(dx).square()
+        ),
+        "added before they are squared, so that steps cancel: square each, and then add.": (
+            lambda x: _mean((x.diff(dim=2)[..., :-1] + x.diff(dim=3)[:, :, :-1]).square())
         ),
         "the pixel after the next is compared; take the next one.": lambda x: (
             _mean((x[:, :, 2:] - x[:, :, :-2]).square())

@@ -17,6 +17,7 @@ from styletutor.lessons.comparing import (
     copies,
     far_off,
     one_line,
+    random_numbers,
     scaled,
     what,
     wrong_kind,
@@ -125,8 +126,9 @@ class Exercise:
         for before, after in zip(case, arguments, strict=True):
             if isinstance(before, Tensor) and not torch.equal(before, after):
                 raise _Spoilt(
-                    "the answer comes, but what was given is changed on the way: an operation that "
-                    "ends in an underscore, or an assignment to x[...], works in place."
+                    "what was given is changed on the way: an operation that ends in an "
+                    "underscore, += and -=, or an assignment to x[...] work in place. Begin with "
+                    ".clone()."
                 )
         return value
 
@@ -139,6 +141,11 @@ class Exercise:
         expected = [self._see(self.spec, copies(case)) for case in cases]
         if all(alike(*pair) for pair in zip(given, expected, strict=True)):
             return None
+        if self.seen is None and random_numbers(given[0], self._ask(answer, cases[0])):
+            return (
+                "asked twice for the same, it gives two answers: is something random in it, or "
+                "does it keep what it had?"
+            )
         for words, wrong in self.mistakes.items():
             values = (self._see(wrong, copies(case)) for case in cases)
             if all(alike(*pair) for pair in zip(given, values, strict=True)):
@@ -150,8 +157,8 @@ class Exercise:
             return f"the right answer times {factor}: only the factor is wrong."
         for words, wrong in self.mistakes.items():
             values = [self._see(wrong, copies(case)) for case in cases]
-            if not self.seen and (factor := scaled(given, values, sizes)):
-                return f"{words} And besides, all is {factor} times as large."
+            if not self.seen and scaled(given, values, sizes):
+                return words
         for value, wanted, case in zip(given, expected, cases, strict=True):
             if words := wrong_kind(value, wanted, case):
                 return words

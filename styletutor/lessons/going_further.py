@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletutor.lessons.content_reconstruction import SHAPES, sizes
+from styletutor.lessons.content_reconstruction import SHAPES, sizes, stretched
 from styletutor.lessons.exercise import Exercise
 from styletutor.lessons.style_reconstruction import by_pairs, rows
 
@@ -83,6 +83,12 @@ check_guided_gram = Exercise(
         "them.": (lambda f, w: _divided(f - (f * w).sum((2, 3), keepdim=True) / w.sum(), w)),
         "this is the mean over the batch: each picture should have a matrix of its own.": (
             lambda f, w: _divided(f, w).mean(0)
+        ),
+        "divided by the sum of √w; each position counts w, so it is C·Σw.": (
+            lambda f, w: _products(f, w) / (f.shape[1] * w.sqrt().sum())
+        ),
+        "the transpose of what was expected: Fᵀ F compares positions, F Fᵀ compares channels.": (
+            lambda f, w: (rows(f) * rows(w)).mT @ rows(f) / (f.shape[1] * w.sum())
         ),
     },
     praise="the loops and your lines agree on three random shapes and soft regions, and the "
@@ -164,6 +170,17 @@ check_keep_colour = Exercise(
         "the weights do not add up to 1: it is 0.0722 for blue.": lambda styled, photo: (
             photo + _luma(styled - photo, (0.2126, 0.7152, 0.722))
         ).clamp(0, 1),
+        "a mean of the weighted channels; their weights sum to 1, so add them up.": (
+            lambda styled, photo: (photo + _luma(styled - photo) / 3).clamp(0, 1)
+        ),
+        "brightness is added up over the pictures of the batch; colours are axis 1.": (
+            lambda styled, photo: (
+                photo + ((styled - photo) * styled.new_tensor(LUMA).view(3, 1, 1)).sum(0)
+            ).clamp(0, 1)
+        ),
+        "stretched so that the darkest value is 0 and the brightest 1, which moves all: cut.": (
+            lambda styled, photo: stretched(photo + _luma(styled - photo))
+        ),
         "this is the painting itself: the difference is taken channel by channel. Take that of "
         "the brightness, the same number for all three.": lambda styled, photo: styled,
     },

@@ -80,6 +80,24 @@ check_one_feature = Exercise(
         "only the first colour is counted; add up over all channels.": (
             lambda patch, kernel, bias: (patch[0] * kernel[0]).sum() + bias
         ),
+        "only the last colour is counted: does the sum begin anew inside the loop?": (
+            lambda patch, kernel, bias: (patch[-1] * kernel[-1]).sum() + bias
+        ),
+        "only the last row is counted: does the sum begin anew inside the loop?": (
+            lambda patch, kernel, bias: (patch * kernel)[-1, -1].sum() + bias
+        ),
+        "the bias is subtracted; it is added.": (
+            lambda patch, kernel, bias: (patch * kernel).sum() - bias
+        ),
+        "patch and template are added; each number is multiplied with the one it lies on.": (
+            lambda patch, kernel, bias: (patch + kernel).sum() + bias
+        ),
+        "two sums are multiplied; multiply number by number first, and then add up.": (
+            lambda patch, kernel, bias: patch.sum() * kernel.sum() + bias
+        ),
+        "a mean is taken off, that of the patch or of the template; both stay as they are.": (
+            lambda patch, kernel, bias: ((patch - patch.mean()) * kernel).sum() + bias
+        ),
     },
     praise="right for 3, 5 and 8 channels: products, added up, and the bias once.",
 )
@@ -153,9 +171,31 @@ check_receptive_field = Exercise(
         "both numbers are right, but in the other order: field first, then stride.": (
             lambda kinds: _receptive_field(kinds)[::-1]
         ),
+        "a convolution adds 2 steps of the stride there, not 2 pixels.": lambda kinds: (
+            1 + sum(2 if kind == "conv" else 2 ** kinds[:i].count("pool") * GROWS[kind]
+                    for i, kind in enumerate(kinds)),
+            2 ** kinds.count("pool"),
+        ),
+        "a pooling adds one step of the stride there, not one pixel.": lambda kinds: (
+            1 + sum(1 if kind == "pool" else 2 ** kinds[:i].count("pool") * GROWS[kind]
+                    for i, kind in enumerate(kinds)),
+            2 ** kinds.count("pool"),
+        ),
+        "a ReLU is taken for a pooling: is there an `else` that both fall into?": lambda kinds: (
+            _receptive_field([k if k == "conv" else "pool" for k in kinds])
+        ),
+        "a pooling is taken for a convolution, which does not double the stride.": lambda kinds: (
+            _receptive_field(["conv" if k == "pool" else k for k in kinds])
+        ),
+        "from the last layer to the first; the stride grows from the picture on, so walk forward.":
+            lambda kinds: _receptive_field(kinds[::-1]),
+        "the last layer is left out.": lambda kinds: _receptive_field(kinds[:-1]),
+        "this is the field alone; the stride is asked for as well: return field, stride.": (
+            lambda kinds: _receptive_field(kinds)[0]
+        ),
     },
     praise="right for four chains of layers: the field grows with the stride.",
-)
+)  # fmt: skip
 
 
 def _strongest(features: Tensor, count: int) -> Tensor:
@@ -210,6 +250,12 @@ check_strongest_channels = Exercise(
         "the size of the mean, not the mean of the sizes: take .abs() first, so that what is "
         "below zero does not cancel what is above.": (
             lambda f, count: f.mean((1, 2)).abs().topk(count).indices
+        ),
+        "sorted by the standard deviation, which takes the mean off. Strong is what is large: the "
+        "mean of the sizes.": lambda f, count: f.std((1, 2)).topk(count).indices,
+        "sorted by the smallest number.": lambda f, count: f.amin((1, 2)).topk(count).indices,
+        "all channels are there; `count` says how many are asked for.": (
+            lambda f, count: f.abs().mean((1, 2)).argsort(descending=True)
         ),
     },
     praise="right on three random layers, with channels that are strong and negative.",

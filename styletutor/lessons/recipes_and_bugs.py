@@ -1,19 +1,15 @@
-"""Exercises of lesson 5: weights in other units, and a museum of faults to mend."""
+"""Exercises of lesson 5: weights in other units, and the museum's faults before the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from styletutor.lessons.content_reconstruction import SHAPES, sizes
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.style_reconstruction import check_gram, gram
-from styletutor.lessons.style_transfer import check_closure, closure
 
 RGB_MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)
 BGR_MEAN = RGB_MEAN.flip(0)
@@ -39,20 +35,22 @@ check_translate = Exercise(
         "a quarter of it: E has a ¼ that the mean square does not have.": lambda w, n: w / n**2,
         "the 4 is on the wrong side: MSE = 4E / N².": lambda w, n: w / (4 * n**2),
         "divided by N once: the mean is over all N² entries of G.": lambda w, n: 4 * w / n,
-        "the channels are missing: a mean is over N² entries, E is a sum.": lambda w, n: 4 * w,
+        "the channels have no say: a mean is over N² entries, E is a sum. (/ N * N divides and "
+        "multiplies again; write / N**2.)": lambda w, n: 4 * w,
         "the same number: as if both systems counted alike.": lambda w, n: w,
         "divided by the N (N + 1) / 2 different entries; the mean is over all N².": (
             lambda w, n: 4 * w / (n * (n + 1) / 2)
         ),
         "right, but rounded down: // divides without a rest.": lambda w, n: 4 * w // n**2,
         "times N², not divided by it: a mean is smaller than its sum.": lambda w, n: 4 * w * n**2,
+        "the weight is squared, too: only N stands in the square.": lambda w, n: 4 * (w / n) ** 2,
     },
     praise="right for 3, 16 and 64 channels: w · MSE(G/NM) = (4w / N²) · E.",
     sizes=lambda weight, channels: {"N": channels},
 )
 
 
-def _pictures(random: torch.Generator, count: int = 1) -> list[tuple[Any, ...]]:
+def small_pictures(random: torch.Generator, count: int = 1) -> list[tuple[Any, ...]]:
     return [
         tuple(torch.randn(1, 3, h, w, generator=random) for _ in range(count))
         for h, w in [(4, 5), (6, 4), (5, 7)]
@@ -71,13 +69,17 @@ def _loss_and_gradient(answer: Any, x: Tensor, photo: Tensor, art: Tensor) -> An
     loss = torch.as_tensor(loss)
     return {
         "the loss is not that of x and the photo at the same layer.": loss.detach(),
-        "the loss is right, and the gradient at x is not that of this loss.": _back(loss, x),
+        "the loss is right, and the gradient at x is not that of this loss.": back(loss, x),
     }
 
 
-def _back(y: Tensor, x: Tensor) -> Tensor:
+def back(y: Tensor, x: Tensor) -> Tensor:
     """The gradient that comes back to x; zeros if there is none."""
-    found = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] if y.requires_grad else None
+    found = (
+        torch.autograd.grad(y.sum(), x, retain_graph=True, allow_unused=True)[0]
+        if y.requires_grad
+        else None
+    )
     return torch.zeros(x.numel()) if found is None else found.flatten()
 
 
@@ -86,7 +88,7 @@ check_batch_loss = Exercise(
     riddle=True,
     spec=_batch_loss,
     seen=_loss_and_gradient,
-    cases=lambda random: _pictures(random, 3),
+    cases=lambda random: small_pictures(random, 3),
     mistakes={
         "x has no say: the photo is compared with the artwork, and the gradient of x is None. Put "
         "x into the batch, and read the place where it lies.": (
@@ -123,7 +125,7 @@ check_to_picture = Exercise(
     name="to_picture",
     riddle=True,
     spec=_to_picture,
-    cases=lambda random: [(150 * z,) for (z,) in _pictures(random)],
+    cases=lambda random: [(150 * z,) for (z,) in small_pictures(random)],
     mistakes={
         "two faults. Blue stands where red belongs; and the cut at ±128 comes while the mean is "
         "still off, so that white can never be reached.": lambda y: _shown(y.clamp(-128, 128)),
@@ -139,6 +141,23 @@ check_to_picture = Exercise(
         "rows are turned round, not colours: channels are axis 1.": lambda y: _shown(y).flip(2),
         "columns are turned round, not colours: channels are axis 1.": lambda y: _shown(y).flip(3),
         "some values are below 0 or above 1: cut them.": lambda y: (y + BGR_MEAN).flip(1) / 255,
+        "not divided by 255: nearly all is cut at white.": (
+            lambda y: (y + BGR_MEAN).flip(1).clamp(0, 1)
+        ),
+        "not divided by 255, and blue stands where red belongs.": (
+            lambda y: (y + BGR_MEAN).clamp(0, 1)
+        ),
+        "the mean is back, but the cut at ±128 is still there: half of all levels are lost. Cut to "
+        "[0, 1], at the end.": lambda y: (
+            (y + BGR_MEAN).clamp(-128, 128).flip(1).div(255).clamp(0, 1)
+        ),
+        "two scales: y is divided by 255 and the mean is not.": (
+            lambda y: (y / 255 + BGR_MEAN).flip(1).clamp(0, 1)
+        ),
+        "red is red, but there is still a cut while the mean is off. White lies 151 above the mean "
+        "in blue, black 124 below it in red: cut to [0, 1] at the end only.": (
+            lambda y: _shown(y.clamp(-150, 150)).flip(1)
+        ),
         "cut to [0, 1] before it is divided by 255: nearly black.": (
             lambda y: (y + BGR_MEAN).flip(1).clamp(0, 1) / 255
         ),
@@ -176,7 +195,7 @@ check_noise_start = Exercise(
     name="noise_start",
     riddle=True,
     spec=_noise_start,
-    cases=_pictures,
+    cases=small_pictures,
     mistakes={
         "nearly flat: 0.256 of 255 levels is a thousandth of the range. Multiply it by 255, too.": (
             lambda z: _shown(0.256 * z, RGB_MEAN)
@@ -209,119 +228,19 @@ check_noise_start = Exercise(
         "half of it: the range from black to white is 255 levels, not 127.5.": (
             lambda z: _shown(0.256 * 127.5 * z, RGB_MEAN)
         ),
+        "not divided by 255: nearly all is cut at white.": (
+            lambda z: (0.256 * 255 * z + RGB_MEAN).clamp(0, 1)
+        ),
+        "cut before it is divided by 255: nearly black.": (
+            lambda z: (0.256 * 255 * z + RGB_MEAN).clamp(0, 1) / 255
+        ),
+        "divided by 255 twice: with everything in [0, 1] there is nothing left to divide.": (
+            lambda z: ((RGB_MEAN / 255 + 0.256 * z) / 255).clamp(0, 1)
+        ),
+        "the deviation is another one; 0.256 of the range is asked for.": (
+            lambda z: _shown(0.1 * 255 * z, RGB_MEAN)
+        ),
         "grey noise: each channel needs its own.": lambda z: _noise_start(z[:, :1].expand_as(z)),
     },
     praise="right on three random draws: a quarter of the range, to both sides of the mean.",
-)
-
-
-def _two_layers(x: Tensor, convolve: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    return {"conv": convolve(x), "relu": convolve(x).clamp(min=0)}
-
-
-def _kept(answer: Any, x: Tensor) -> Any:
-    """Both layers as they are in the end, and the gradient that comes back through "conv"."""
-    kept = answer(x.requires_grad_(), lambda picture: conv2d(picture, KERNEL))
-    if kept in (None, ...):
-        return None
-    return {
-        'what is kept as "conv" is not what the convolution gives.': kept["conv"].detach(),
-        'what is kept as "relu" is not the ReLU of the convolution: negative numbers become 0, and '
-        "the others stay.": kept["relu"].detach(),
-        'another gradient comes back through "conv".': _back(kept["conv"].square(), x),
-    }
-
-
-def _keep(what: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[..., dict[str, Tensor]]:
-    return lambda x, convolve: dict(zip(("conv", "relu"), what(convolve(x)), strict=True))
-
-
-check_two_layers = Exercise(
-    name="two_layers",
-    riddle=True,
-    spec=_two_layers,
-    seen=_kept,
-    cases=_pictures,
-    mistakes={
-        'what is kept as "conv" has become the ReLU: .relu_() writes into the tensor itself, and '
-        "both names stand for it.": _keep(lambda z: (z.relu(), z.relu())),
-        "nothing is cut: .relu() gives a new tensor, which has to be kept.": _keep(
-            lambda z: (z, z)
-        ),
-        "the two are exchanged.": _keep(lambda z: (z.relu(), z)),
-        'the values are right, but no gradient comes back through "conv": .clone() alone copies, '
-        ".detach() and .data cut it off.": _keep(lambda z: (z.detach(), z.relu())),
-        "a ReLU takes negative numbers away.": _keep(lambda z: (z, z.clamp(max=0))),
-    },
-    praise="negative numbers are still in the convolution, and its gradient comes back.",
-)
-
-check_batch_gram = replace(
-    check_gram,
-    name="batch_gram",
-    riddle=True,
-    mistakes={
-        **check_gram.mistakes,
-        "this is the first picture's matrix; every picture needs one.": lambda f: gram(f[:1]),
-        "these are all pairs of pictures, (B, B, C, C); keep each picture with itself.": (
-            lambda f: torch.einsum("bchw,adhw->bacd", f, f) / f[0].numel()
-        ),
-    },
-)
-
-
-def _roughness(images: Tensor) -> Tensor:
-    """Σ dy² + dx² over the pixels that have a neighbour below and one to the right, (B,)."""
-    total = images.new_zeros(len(images))
-    for y in range(images.shape[2] - 1):
-        for x in range(images.shape[3] - 1):
-            here = images[:, :, y, x]
-            down, right = images[:, :, y + 1, x] - here, images[:, :, y, x + 1] - here
-            total = total + (down**2 + right**2).sum(1)
-    return total
-
-
-def _sum(of: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The sum of a function of dy and dx."""
-    return lambda x: of(x.diff(dim=2)[..., :-1], x.diff(dim=3)[:, :, :-1]).flatten(1).sum(1)
-
-
-check_roughness = Exercise(
-    name="roughness",
-    riddle=True,
-    spec=_roughness,
-    cases=lambda random: [(torch.rand(shape, generator=random),) for shape in SHAPES],
-    mistakes={
-        "squared twice: a and b are squares already, so these are fourth powers. Add them up as "
-        "they are.": _sum(lambda dy, dx: (dy**2 + dx**2) ** 2),
-        "still fourth powers: a and b are squares already.": _sum(lambda dy, dx: dy**4 + dx**4),
-        "the root of a + b is a length; here it is a + b itself.": _sum(
-            lambda dy, dx: (dy**2 + dx**2).sqrt()
-        ),
-        "to the power 1.25, as in Keras' example; here a + b is left as it is.": _sum(
-            lambda dy, dx: (dy**2 + dx**2) ** 1.25
-        ),
-        "a counts twice and b not at all.": _sum(lambda dy, dx: 2 * dy**2),
-        "b counts twice and a not at all.": _sum(lambda dy, dx: 2 * dx**2),
-        "a and b are multiplied; add them up.": _sum(lambda dy, dx: dy**2 * dx**2),
-        "added before they are squared, so that steps cancel.": _sum(lambda dy, dx: (dy + dx) ** 2),
-        "nothing is squared, so that steps up and down cancel.": _sum(lambda dy, dx: dy + dx),
-        "absolute differences, not squares.": _sum(lambda dy, dx: dy.abs() + dx.abs()),
-        "this mixes the pictures of the batch; keep the first axis.": lambda x: _roughness(x).sum(),
-    },
-    praise="squared once, a number for each picture, and the gradient is right.",
-    gradient=True,
-    sizes=sizes,
-)
-
-check_still_closure = replace(
-    check_closure,
-    name="make_closure",
-    riddle=True,
-    mistakes={
-        **check_closure.mistakes,
-        "x stays, but the loss is asked of a cut copy: pixels outside [0, 1] get no gradient.": (
-            lambda x, o, loss: closure(x, o, lambda image: loss(image.clamp(0, 1)))
-        ),
-    },
 )

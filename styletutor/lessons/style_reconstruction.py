@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from styletutor.lessons.comparing import alike
-from styletutor.lessons.content_reconstruction import SHAPES, pairs, sizes
+from styletutor.lessons.content_reconstruction import SHAPES, sizes
 from styletutor.lessons.exercise import Answer, Exercise
 
 
@@ -90,6 +90,17 @@ check_gram = Exercise(
         "a reshape has torn the channels apart: .view(C, -1) of a tensor with a batch in front "
         "takes numbers from the wrong places.": (
             lambda f: f.reshape(f.shape[1], -1) @ f.reshape(f.shape[1], -1).T / f[0].numel()
+        ),
+        "* multiplies number by number; a product of matrices is @.": (
+            lambda f: rows(f) * rows(f) / f[0].numel()
+        ),
+        "these are cosines, with ones on the diagonal: each channel is brought to length 1. A Gram "
+        "matrix keeps how strong they are.": (
+            lambda f: torch.cosine_similarity(rows(f)[:, :, None], rows(f)[:, None], dim=3)
+        ),
+        "channels and positions are in one row, and pictures are multiplied with pictures, (B, B): "
+        "flatten from axis 2 on, .flatten(2).": (
+            lambda f: f.flatten(1) @ f.flatten(1).mT / f[0].numel()
         ),
     },
     praise="the loops and your lines agree on three random shapes, so it is symmetric, positive "
@@ -177,6 +188,15 @@ check_shuffle = Exercise(
         "nothing has moved: indexing gives a new tensor and leaves the old one as it was.": (
             lambda f, order: f
         ),
+        ".view or .reshape to (B, H·W, C) exchanges no axes, so that channels are mixed. Flatten, "
+        ".flatten(2), and index the last axis.": lambda f, order: (
+            f.reshape(len(f), -1, f.shape[1])[:, order].reshape(f.shape)
+        ),
+        "channels are taken by `order`; it counts positions, the last axis of what is flat.": (
+            lambda f, order: f[:, order % f.shape[1]]
+        ),
+        "pictures, channels and positions are in one row; flatten the positions only, .flatten(2).":
+            lambda f, order: f.flatten()[order].view(f.shape[2:]),
         "each picture's first channel is shuffled, the others stay: every channel needs the same "
         "order.": lambda f, order: torch.cat(
             [f[:, :1].flatten(2)[:, :, order].view_as(f[:, :1]), f[:, 1:]], 1
@@ -279,72 +299,23 @@ check_style_loss = Exercise(
         "the differences are not squared.": (
             lambda f, s: 0.25 * (gram(f) - gram(s)).abs().flatten(1).sum(1)
         ),
+        "this is a share, divided by the sum of A². Eq. 4 is not divided by it.": (
+            lambda f, s: _unlike(f, s).sum(1) / gram(s).square().sum()
+        ),
+        "the differences are added up before they are squared, so that they cancel.": (
+            lambda f, s: 0.25 * _between(f, s).sum((1, 2)).square()
+        ),
+        "this is the sum over the pictures of the batch; sum over both axes of channels, (1, 2).": (
+            lambda f, s: 0.25 * _between(f, s).square().sum((0, 1))
+        ),
+        "the root of the sum is taken; leave it out.": (
+            lambda f, s: 0.25 * _unlike(f, s).sum(1).sqrt()
+        ),
         "the result is divided by N²M², but so were the Gram matrices: once is enough.": (
             lambda f, s: 0.25 * _unlike(f, s).sum(1) / f[0].numel() ** 2
         ),
     },
     praise="right on three random shapes with a style of another size, and so is the gradient.",
     gradient=True,
-    sizes=sizes,
-)
-
-
-def _style_gradient(features: Tensor, target: Tensor) -> Tensor:
-    """Eq. 6 in our units: ∂E/∂F = (G − A) F / (N·M) where G is divided by N·M, by loops."""
-    _, channels, height, width = features.shape
-    difference = gram_by_loops(features) - target
-    gradient = torch.zeros_like(features)
-    for i in range(channels):
-        for j in range(channels):
-            gradient[:, i] += difference[:, i, j, None, None] * features[:, j]
-    return gradient / (channels * height * width)
-
-
-def _product(features: Tensor, target: Tensor) -> Tensor:
-    return ((gram(features) - target) @ rows(features)).view_as(features)
-
-
-check_style_gradient = Exercise(
-    name="style_gradient",
-    spec=_style_gradient,
-    cases=lambda random: [(f, gram(s)) for f, s in pairs(random)],
-    mistakes={
-        "the sign is the other way round: G − A, not A − G.": (
-            lambda f, a: -_product(f, a) / f[0].numel()
-        ),
-        "the ¼ does not stay: a square gives 2, and each F stands in G twice.": (
-            lambda f, a: 0.25 * _product(f, a) / f[0].numel()
-        ),
-        "half of it: each F stands in G twice, once for its row and once for its column.": (
-            lambda f, a: 0.5 * _product(f, a) / f[0].numel()
-        ),
-        "a factor is missing: G itself was divided by C·H·W, and so its derivative is.": _product,
-        "A is missing: the gradient is that of G − A, not of G.": (
-            lambda f, a: (gram(f) @ rows(f)).view_as(f) / f[0].numel()
-        ),
-        "this is the derivative with respect to G, ½ (G − A); go on to F, which G is made of.": (
-            lambda f, a: 0.5 * (gram(f) - a)
-        ),
-        "this is G − A, on the way to the gradient; multiply it with F.": lambda f, a: gram(f) - a,
-        "divided by C·H·W twice: G is divided already, and its derivative is once.": (
-            lambda f, a: _product(f, a) / f[0].numel() ** 2
-        ),
-        "divided by H·W only: the number of channels is missing.": (
-            lambda f, a: _product(f, a) / f[0, 0].numel()
-        ),
-        "G is not divided by C·H·W, as A is.": (
-            lambda f, a: ((rows(f) @ rows(f).mT - a) @ rows(f)).view_as(f) / f[0].numel()
-        ),
-        "set to 0 where F is not above zero. That belongs to the ReLU, the paper's second case; "
-        "here the gradient with respect to F itself is asked for.": (
-            lambda f, a: _product(f, a) * (f > 0) / f[0].numel()
-        ),
-        "still flat, (B, C, H·W); the gradient has the shape of the features.": (
-            lambda f, a: _product(f, a).flatten(2) / f[0].numel()
-        ),
-        "this is Fᵀ (G − A) with positions before channels; transpose it, and bring it back to "
-        "(B, C, H, W).": lambda f, a: _product(f, a).flatten(2).mT / f[0].numel(),
-    },
-    praise="right on three random shapes: what autograd would give, in one product.",
     sizes=sizes,
 )

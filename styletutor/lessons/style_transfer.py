@@ -69,6 +69,18 @@ check_total_loss = Exercise(
         "loss itself is asked for.": (
             lambda c, s, alpha, beta: (alpha * c + beta * s.mean(0)) / (alpha + beta)
         ),
+        "α is applied to everything; it belongs to the content only.": (
+            lambda c, s, alpha, beta: alpha * (c + beta * s.mean(0))
+        ),
+        "divided by 5, however many layers there are: divide by their number.": (
+            lambda c, s, alpha, beta: alpha * c + beta * s.sum(0) / 5
+        ),
+        "the content is averaged over the pictures; each has its own.": (
+            lambda c, s, alpha, beta: alpha * c.mean() + beta * s.mean(0)
+        ),
+        "content and style are multiplied; add them.": (
+            lambda c, s, alpha, beta: alpha * c * beta * s.mean(0)
+        ),
     },
     praise="right for three sets of layers and weights, one number for each picture.",
     gradient=True,
@@ -109,7 +121,10 @@ def _run_closure(make: Callable[..., Any], start: Tensor) -> dict[str, Any] | No
     if function is loss:
         raise NoAnswer("this is the loss itself; what comes back should be the closure.")
     if not callable(function):
-        raise NoAnswer("what comes back should be the closure itself: return closure, without ().")
+        raise NoAnswer(
+            "what comes back should be the closure, a function made inside by `def closure():` and "
+            "returned without ()."
+        )
     made = x.detach().clone()
     losses, gradients, places = [], [], []
     for _ in range(2):
@@ -132,6 +147,8 @@ def _run_closure(make: Callable[..., Any], start: Tensor) -> dict[str, Any] | No
         "loss, or done to the gradient?": torch.stack(gradients),
         "the gradient does not come back to x once in each call.": len(came),
         "the loss is asked of a copy that is cut off from x.": sum(copied),
+        "the loss is not computed once in each call: keep what loss(x) gives, go back from it, and "
+        "return it.": len(copied),
     }
 
 
@@ -164,6 +181,13 @@ def _faulty(clear: str = "first", back: bool = True, returns: bool = True, cut: 
     return make
 
 
+def _all_outside(x: Tensor, optimiser: Any, loss: Any) -> Any:
+    optimiser.zero_grad()
+    value = loss(x)
+    value.backward()
+    return lambda: value
+
+
 check_closure = Exercise(
     name="closure",
     spec=closure,
@@ -181,6 +205,8 @@ check_closure = Exercise(
         "copy: give x itself to loss.": _faulty(copy=True),
         "the loss was computed once, outside the closure. L-BFGS moves x and asks again: call "
         "loss(x) inside.": _faulty(stale=True),
+        "loss and gradient were computed once, where the closure is made, and the old ones come "
+        "back for ever. L-BFGS moves x and asks again: put all four duties inside.": _all_outside,
         "there is no gradient: the loss is computed, but nothing calls .backward().": (
             _faulty(back=False)
         ),
@@ -259,6 +285,23 @@ check_blend = Exercise(
             lambda g, b: _weighted(g, b.softmax(0))
         ),
         "this is the style with the largest share alone.": lambda g, b: g[b.argmax()],
+        "with s and 1 − s two styles can be mixed, if the shares sum to one. There may be more, "
+        "and they need not: divide by the sum.": lambda g, b: b[0] * g[0] + (1 - b[0]) * g[1],
+        "only the first two styles are mixed, and the shares are not divided by their sum.": (
+            lambda g, b: _weighted(g[:2], b[:2])
+        ),
+        "only the first two styles are mixed; a sum over all of them is asked for.": (
+            lambda g, b: _weighted(g[:2], b[:2]) / b.sum()
+        ),
+        "divided by the sum of the matrices; divide by the sum of the shares.": (
+            lambda g, b: _weighted(g, b) / g.sum()
+        ),
+        "the matrices are added up without their shares, and only then divided.": (
+            lambda g, b: g.sum(0) / b.sum()
+        ),
+        "added up over the wrong axis: axis 0 counts styles.": (
+            lambda g, b: (g * (b / b.sum())[:, None, None]).sum(1)
+        ),
         "the shares are squared.": lambda g, b: _weighted(g, (b / b.sum()) ** 2),
     },
     praise="right for two, three and four styles, whatever the shares sum to.",
