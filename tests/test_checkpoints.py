@@ -2,21 +2,23 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 import styletutor as st
 from styletutor.cli import main
 from styletutor.descent import Step, Stop, descend
-from styletutor.runs import solve
+from styletutor.runs import checkpoints, solve
 from styletutor.runs.checkpoints import read_checkpoint, without_interrupts
 
 PHOTO, ART = random_pictures(1, 128, 136, seed=1), random_pictures(1, 100, 90, seed=2)
@@ -168,6 +170,25 @@ def tampered(path: Path) -> None:
     path.write_bytes(data)
 
 
+def tampered_words(path: Path) -> None:
+    """A digit of the history, so that it is still JSON."""
+    data = path.read_bytes()
+    at = re.search(rb"evaluation[^0-9]{1,8}([0-9])", data).start(1)
+    path.write_bytes(data[:at] + (b"7" if data[at : at + 1] != b"7" else b"8") + data[at + 1 :])
+
+
+def mistyped(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    """With a digest that is right."""
+
+    def harm(path: Path) -> None:
+        saved, tensors = read_checkpoint(path)
+        change(saved)
+        saved["sha256"] = checkpoints._digest(tensors, saved)
+        path.write_bytes(save(tensors, {checkpoints.KEY: json.dumps(saved)}))
+
+    return harm
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
@@ -176,7 +197,25 @@ def another_file(path: Path) -> None:
     save_file({"x": torch.zeros(3)}, path)
 
 
-@pytest.mark.parametrize("harm", [tampered, cut, another_file, lambda p: p.write_text("{}")])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        tampered,
+        tampered_words,
+        cut,
+        another_file,
+        lambda p: p.write_text("{}"),
+        mistyped(lambda saved: saved.update(weights=3)),
+        mistyped(lambda saved: saved.update(weights={"style": "high"})),
+        mistyped(lambda saved: saved.update(about=[])),
+        mistyped(lambda saved: saved["record"].update(rows=[1, 2, 3])),
+        mistyped(lambda saved: saved["record"].update(rows=[{"evaluation": "one"}] * 3)),
+        mistyped(lambda saved: saved["record"].update(seconds="long")),
+        mistyped(lambda saved: saved["record"].pop("weights")),
+        mistyped(lambda saved: saved["record"].update(more=1)),
+        mistyped(lambda saved: saved["record"]["rows"].pop()),
+    ],
+)
 def test_a_damaged_checkpoint_is_one_clear_line(harm: object, tmp_path: Path) -> None:
     path = tmp_path / "run"
     run(checkpoint=path, on_step=stop_at(3))

@@ -12,6 +12,7 @@ from test_formats import for_caffe, known, matconvnet
 
 import styletutor as st
 from styletutor.cli import main
+from styletutor.cli.progress import numbered
 from styletutor.pictures.images import resize_image
 from styletutor.runs.solve import ProgressBar
 
@@ -121,9 +122,34 @@ def test_noise_is_blended_into_the_content_where_no_start_is_given(folder: Path)
 
 
 @pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("out%s.jpg", "out7.jpg"),
+        ("out%05d.jpg", "out00007.jpg"),
+        ("out{}.jpg", "out7.jpg"),
+        ("{:03d}.png", "007.png"),
+        ("100%-{}.png", "100%-7.png"),
+        ("50% off-%s.png", "50% off-7.png"),
+        ("{draft} %d.png", "{draft} 7.png"),
+        ("{0.__class__}%s.png", "{0.__class__}7.png"),
+    ],
+)
+def test_only_a_place_for_a_number_means_anything_in_a_name(pattern: str, name: str) -> None:
+    assert numbered(pattern, 7) == name
+
+
+@pytest.mark.parametrize(
+    "pattern", ["out.jpg", "%s-%s.png", "%c.png", "%999999999d.png", "{0}.png"]
+)
+def test_a_name_without_one_place_for_a_number_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="needs one %s where the number goes"):
+        numbered(pattern, 7)
+
+
+@pytest.mark.parametrize(
     "words, message",
     [
-        (["--checkpoint-output", "x.png", "--checkpoint-iterations", "1"], "needs %s"),
+        (["--checkpoint-output", "x.png", "--checkpoint-iterations", "1"], "needs one %s"),
         (["--checkpoint-output", "x%s.png"], "--checkpoint-iterations says how often"),
         (["--checkpoint-iterations", "5"], "--checkpoint-output FILE%s where"),
         (["--checkpoint-output", "no/x%s.png", "--checkpoint-iterations", "1"], "no folder"),
@@ -142,9 +168,9 @@ def test_noise_is_blended_into_the_content_where_no_start_is_given(folder: Path)
         (["--frames", "4"], "--frames belongs to --timelapse"),
         (["--style-at", "relu1_1=coins.png"], "either --styles or --style-at"),
         (["--masks", "nothing.png"], "nothing.png"),
-        (["--checkpoint-output", "a{0.x}.png", "--checkpoint-iterations", "1"], "needs %s"),
-        (["--checkpoint-output", "a%.0s.png", "--checkpoint-iterations", "1"], "needs %s"),
-        (["--checkpoint-output", "a%c.png", "--checkpoint-iterations", "1"], "needs %s"),
+        (["--checkpoint-output", "a{0.x}.png", "--checkpoint-iterations", "1"], "needs one %s"),
+        (["--checkpoint-output", "a%.0s.png", "--checkpoint-iterations", "1"], "needs one %s"),
+        (["--checkpoint-output", "a%c.png", "--checkpoint-iterations", "1"], "needs one %s"),
         (["--timelapse", "f.gif", "--frames", "0"], "frames=0"),
         (["--output", "progress.png", "--progress-plot"], "two outputs"),
         (["--report", "progress.txt", "--progress-write"], "two outputs"),

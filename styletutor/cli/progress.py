@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +20,8 @@ from styletutor.pictures.images import save_image, to_uint8
 from styletutor.pictures.writing import write_file
 from styletutor.runs.result import Result
 from styletutor.timelapse import Timelapse, spread
+
+PERCENT, BRACES = re.compile(r"%(?:s|0?\d?d)"), re.compile(r"\{(?::0?\d?d)?\}")
 
 
 class Watch:
@@ -97,11 +100,9 @@ def progress_files(arguments: argparse.Namespace) -> tuple[Path | None, Path | N
 
 
 def numbered(pattern: str, number: int) -> str:
-    """A file name with the number in place of %s, of %05d or of {}."""
-    try:
-        names = [pattern % n if "%" in pattern else pattern.format(n) for n in (number, number + 1)]
-    except (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError):
-        names = [pattern, pattern]
-    if names[0] == names[1] or "\0" in names[0]:
-        raise ValueError(f"{pattern!r} needs %s where the number goes, as in out%s.jpg")
-    return names[0]
+    """A file name with the number in place of one %s, %d, %05d, {} or {:05d}, and else as it is."""
+    places = PERCENT.findall(pattern) or BRACES.findall(pattern)
+    if len(places) != 1 or "\0" in pattern:
+        raise ValueError(f"{pattern!r} needs one %s where the number goes, as in out%s.jpg")
+    place = places[0]
+    return pattern.replace(place, place % number if place[0] == "%" else place.format(number))

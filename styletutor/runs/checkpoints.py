@@ -98,8 +98,8 @@ class Checkpoint:
             "about": self.about,
             "record": {**rows, "weights": record.weights},
             "weights": step.objective.weight_values(),
-            "sha256": _digest(tensors),
         }
+        saved["sha256"] = _digest(tensors, saved)
         write_file(self.path, save(tensors, {KEY: json.dumps(saved)}))
         now = time.monotonic()
         self._due = now + max(SECONDS_BETWEEN, 20 * (now - began))
@@ -116,21 +116,39 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         data = Path(path).read_bytes()  # all at once: it may be replaced meanwhile
         tensors, header = load(data), data[8 : 8 + int.from_bytes(data[:8], "little")]
         saved = json.loads(json.loads(header)["__metadata__"][KEY])
-        if saved["sha256"] != _digest(tensors) or "evaluation" not in tensors:
+        digest = saved.pop("sha256")
+        if digest != _digest(tensors, saved) or not _is_whole(saved, tensors):
             raise ValueError
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError,
+            RecursionError):  # fmt: skip
         raise ValueError(
             f"{path} is damaged or no checkpoint of styletutor; begin anew without it"
         ) from None
     return saved, tensors
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], saved: Mapping[str, Any]) -> str:
+    """Of the tensors and of all that is said beside them."""
+    digest = hashlib.sha256(json.dumps(saved, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _is_whole(saved: dict[str, Any], tensors: Mapping[str, Tensor]) -> bool:
+    """Does everything have the type that going on needs? A wrong name raises TypeError."""
+    record, at = Record(**saved["record"]), tensors["evaluation"]
+    weights = [w for each in (saved["weights"], record.weights) for w in each.values()]
+    return (
+        isinstance(saved["about"], dict)
+        and all(isinstance(w, list) and all(isinstance(v, int | float) for v in w) for w in weights)
+        and all(isinstance(row["evaluation"], int) for row in [*record.rows, *record.turned])
+        and all(isinstance(row["parts"], dict) for row in record.rows)
+        and isinstance(record.seconds, int | float)
+        and at.ndim == 0
+        and 0 <= int(at) == len(record.rows)
+    )
 
 
 def _compare(

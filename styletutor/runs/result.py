@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from styletutor.pictures.images import save_image, to_jpeg
@@ -52,7 +53,8 @@ class Result:
     def report(self) -> dict[str, Any]:
         """All that is needed to run the same again, and what it cost, ready for JSON.
 
-        A loss that was no finite number is None.
+        A loss that was no finite number is None. `threads` are PyTorch's now: on a CPU another
+        number of them may add up in another order, so that the last bits differ.
         """
         return {
             "version": __version__,
@@ -60,6 +62,7 @@ class Result:
             "settings": self.settings,
             "backbone": self.backbone,
             "device": self.device,
+            "threads": torch.get_num_threads(),
             "dtype": str(self.image.dtype).removeprefix("torch."),
             "size": list(self.image.shape[2:]),
             "evaluations": len(self.history),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from glob import escape
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def save_run(
     """
     folder = Path(folder)
     stems = (f"{name}-{number}" for number in count(1))
-    stem = next(stem for stem in stems if not list(folder.glob(f"{stem}[.-]*")))
+    stem = next(stem for stem in stems if not list(folder.glob(f"{escape(stem)}[.-]*")))
     files = _files(result, pictures, stem, folder)
     for path, data in files.items():
         write_file(path, data)
