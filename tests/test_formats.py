@@ -300,6 +300,34 @@ def test_files_that_are_something_else(
     assert f"cannot use the weight file {path}" in error and len(error.splitlines()) == 1
 
 
+def test_data_of_other_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(4 * 64))
+    with h5py.File(tmp_path / "outside.h5", "w") as file:
+        where = [(str(tmp_path / "secret.bin"), 0, 256)]
+        file.create_dataset("block1_conv1/bias:0", (64,), "<f4", external=where)
+    with pytest.raises(ValueError, match="lies in another file; save its weights alone"):
+        st.load_vgg(tmp_path / "outside.h5")
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout((64,), "<f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (64,))
+        file.create_virtual_dataset("block1_conv1/bias:0", layout)
+    with pytest.raises(ValueError, match="lies in another file; save its weights alone"):
+        st.load_vgg(tmp_path / "virtual.h5")
+
+
+def test_a_file_of_very_many_or_very_deep_groups_is_left_early(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        for i in range(3000):
+            file.create_group(f"g{i}")
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        group = file
+        for _ in range(200):
+            group = group.create_group("g")
+    for name in ("many", "deep"):
+        with pytest.raises(ValueError, match="too many parts for a VGG-19"):
+            st.load_vgg(tmp_path / f"{name}.h5")
+
+
 def test_moments_of_an_optimiser_are_no_weights(tmp_path: Path) -> None:
     path, caffe = tmp_path / "trained.h5", for_caffe(known())
     keras(path, caffe, whole_model)

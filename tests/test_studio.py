@@ -25,6 +25,7 @@ from styletutor.widgets.live import Pace
 from styletutor.widgets.studio.desk import OFF, Desk, fader, home, strips
 from styletutor.widgets.studio.film import Film
 from styletutor.widgets.studio.panel import TransferStudio
+from styletutor.widgets.studio.saving import save_run
 
 PHOTO, ART, OTHER = (
     (255 * random_pictures(1, 32, 48, seed=seed)).round() / 255 for seed in (1, 2, 3)
@@ -469,6 +470,14 @@ def test_reset(studio: TransferStudio) -> None:
     assert studio.controls.board.values == home(recipes["default"])
     assert studio.view.alt == "the content picture"
     assert studio.run is None
+
+
+def test_brackets_in_a_name_mean_themselves(tmp_path: Path) -> None:
+    result = st.reconstruct_content(
+        random_pictures(1, 16, 16), "relu1_1", vgg=make_tiny_vgg(), evaluations=1, progress=False
+    )
+    for number in (1, 2):
+        assert save_run(result, [], tmp_path, name="[ab]")[0].name == f"[ab]-{number}.png"
 
 
 def test_save_writes_what_makes_it_again(

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -229,8 +230,8 @@ BAD_STATES = {
     "no dict": (torch.zeros(3), "no PyTorch state dict"),
     "a list": ([torch.zeros(3)], "no PyTorch state dict"),
     "empty dict": ({}, "features.0.weight"),
-    "another layout": ({"conv1_1.weight": torch.zeros(4, 3, 3, 3)}, "features.0.weight"),
-    "nested": ({"state_dict": state_dict()}, "features.0.weight"),
+    "another layout": ({"conv1_1.weight": torch.zeros(4, 3, 3, 3)}, "lacks weights or biases"),
+    "a classifier": ({f"classifier.{i}.weight": torch.zeros(2) for i in (0, 3)}, "features.0"),
     "numbers as keys": ({0: torch.zeros(3)}, "features.0.weight"),
     "missing layer": (without("features.5.weight", "features.5.bias"), "no conv2_1"),
     "missing first": (without("features.0.weight", "features.0.bias"), "features.0.weight"),
@@ -249,6 +250,46 @@ BAD_STATES = {
     "not finite": (state_dict() | {"features.2.bias": torch.full((4,), torch.inf)}, "finite"),
     "not finite first": (state_dict() | {"features.0.bias": torch.full((4,), torch.nan)}, "finite"),
 }
+
+
+def by_our_names(state: State) -> State:
+    names = {f"features.{LAYER_NAMES.index(name)}": name for name in CONV_NAMES}
+    return {f"{names[k.rpartition('.')[0]]}.{k.rpartition('.')[2]}": v for k, v in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": {f"module.{k}": v for k, v in state.items()}},
+        lambda state: {f"vgg.{k}": v for k, v in state.items()} | {"head.weight": torch.ones(2)},
+        lambda state: {k.removeprefix("features."): v for k, v in state.items()},
+        by_our_names,
+        lambda state: {f"vgg19.{k}": v for k, v in by_our_names(state).items()},
+    ],
+)
+def test_what_is_saved_around_a_network_is_taken_off(
+    tmp_path: Path, wrap: Callable[[State], State]
+) -> None:
+    state = {k: v for k, v in state_dict().items() if k.startswith("features.")}
+    plain, wrapped = (
+        load_vgg(saved(s, tmp_path / f"{name}.pth"))
+        for name, s in (("plain", state), ("wrapped", wrap(state)))
+    )
+    photo = picture()
+    assert torch.equal(wrapped(photo, "relu3_1")["relu3_1"], plain(photo, "relu3_1")["relu3_1"])
+
+
+def test_compressed_parts_are_refused(tmp_path: Path) -> None:
+    path = saved(state_dict() | {"features.0.bias": torch.zeros(4)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for part in old.infolist():
+            new.writestr(part.filename, old.read(part))
+        new.writestr("archive/data/more", bytes(10_000_000))
+    refused(tmp_path / "bomb.pth", "its parts are compressed")
 
 
 @pytest.mark.parametrize("case", BAD_STATES)

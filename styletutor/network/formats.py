@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from styletutor.network.layers import CONV_NAMES, CONVOLUTIONS_PER_BLOCK, LAYER_
 
 Parameters = dict[str, tuple[Tensor, Tensor]]
 MOST_VALUES = 512 * 512 * 9  # of a convolution
+MOST_PARTS = 2000  # of a file of Keras, with an optimiser's state a few hundred
 HDF5, MATLAB = b"\x89HDF\r\n\x1a\n", b"MATLAB 5.0 MAT-file"
 
 
@@ -61,6 +64,8 @@ def read_contents(path: Path) -> Contents:
 
 
 def _pytorch(path: Path, zipped: bool) -> Contents:
+    if zipped:
+        _check_parts(path)
     # torch's older format, not zipped, cannot be memory-mapped.
     try:
         with warnings.catch_warnings():
@@ -70,9 +75,41 @@ def _pytorch(path: Path, zipped: bool) -> Contents:
         raise RuntimeError from error
     if not isinstance(state, Mapping):
         raise TypeError
+    state = _unwrapped(state)
     if "block1_conv1_W_q" in state:
         return Contents("8-bit tables", _decoded(state), "keras")
     return Contents("PyTorch state dict", by_torchvisions_names(state))
+
+
+def _check_parts(path: Path) -> None:
+    """PyTorch stores its parts as they are; compressed ones may grow beyond all memory."""
+    with zipfile.ZipFile(path) as file:
+        if sum(part.file_size for part in file.infolist()) > path.stat().st_size:
+            raise ValueError("its parts are compressed, as PyTorch does not do it; save it anew")
+
+
+def _unwrapped(state: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The dictionary of VGG-19 alone, by torchvision's names, out of what is saved around it."""
+    for name in ("state_dict", "model_state_dict", "model"):
+        state = state[name] if isinstance(state.get(name), Mapping) else state
+    keys = [str(key) for key in state]
+    for first in ("features.0.weight", "conv1_1.weight", "0.weight"):
+        prefixes = [k.removesuffix(first) for k in keys if re.search(rf"(^|\.){first}$", k)]
+        if first == "0.weight":  # a classifier has none with 2
+            prefixes = [prefix for prefix in prefixes if f"{prefix}2.weight" in keys]
+        if prefixes:
+            break
+    else:
+        return state
+    prefix = prefixes[0]
+    inside = {k[len(prefix) :]: state[k] for k in state if str(k).startswith(prefix)}
+    if first == "0.weight":
+        return {f"features.{key}": value for key, value in inside.items()}
+    if first == "conv1_1.weight":
+        places = {name: f"features.{LAYER_NAMES.index(name)}" for name in CONV_NAMES}
+        named = ((str(key).rpartition("."), value) for key, value in inside.items())
+        return {f"{places.get(n, n)}.{part}": value for (n, _, part), value in named}
+    return inside
 
 
 def _decoded(state: Mapping[str, Tensor]) -> Parameters:
@@ -174,11 +211,16 @@ def _keras(path: Path) -> Contents:
     import h5py
 
     found: dict[str, dict[int, Tensor]] = {}
+    seen = count(1)
 
     def visit(where: str, item: object) -> None:
+        if next(seen) > MOST_PARTS or where.count("/") > MOST_PARTS // 100:
+            raise ValueError("it has too many parts for a VGG-19; save its weights alone")
         name = _keras_name(where)
         if not name or not isinstance(item, h5py.Dataset) or "optimizer" in where:
             return
+        if item.is_virtual or item.external:
+            raise ValueError(f"its {where} lies in another file; save its weights alone")
         if item.ndim not in (1, 4) or item.size > MOST_VALUES:
             raise ValueError(
                 f"its {where} has shape {item.shape}, so it is no VGG-19; choose another"
