@@ -113,8 +113,8 @@ def scale_style(
     """The style as `scale_content` does it, or `scale` times `width` pixels wide."""
     if scale is None:
         return _shrunk(style, vgg, size, side)
-    if not (isinstance(scale, numbers.Real) and 0 < scale < float("inf")):
-        raise ValueError(f"style_scale={scale}; it must be a finite number above 0")
+    if not (isinstance(scale, numbers.Real) and 0 < scale <= 100):
+        raise ValueError(f"style_scale={scale}; it must be a number above 0, and at most 100")
     picture = to_picture(style, vgg, None)
     return _to_width(picture, max(1, round(scale * width)), f"style_scale={scale}")
 
