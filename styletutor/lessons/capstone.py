@@ -125,7 +125,7 @@ def _beside(watch: Watch, photo: Tensor, error: Exception) -> str:
 
 
 def _never_asked(watch: Watch) -> str:
-    wanted = {"relu4_2": "the content", **dict.fromkeys(STYLE_LAYERS, "the style")}
+    wanted = ["relu4_2", *STYLE_LAYERS]
     missing = [name for name in wanted if name not in watch.asked]
     if not missing:
         return ""
@@ -225,7 +225,6 @@ def _made_of(
 def _which_other(way: Sequence[Place], vgg: VGG, photo: Tensor, art: Tensor) -> str:
     """What a loss is, if it is one of the likely others."""
     kept, wanted = vgg(photo, "relu4_2")["relu4_2"], vgg(art, STYLE_LAYERS)
-    content = lambda f: relative_error(f["relu4_2"], kept)  # noqa: E731
 
     def shares_of(
         gram: Callable[[Tensor], Tensor], error: Callable[[Tensor, Tensor], Tensor] = relative_error
@@ -234,7 +233,8 @@ def _which_other(way: Sequence[Place], vgg: VGG, photo: Tensor, art: Tensor) -> 
 
         def shares(x: Tensor) -> list[Tensor]:
             f = vgg(x, ["relu4_2", *STYLE_LAYERS])
-            return [content(f), *(error(gram(f[name]), targets[name]) for name in STYLE_LAYERS)]
+            styles = [error(gram(f[name]), targets[name]) for name in STYLE_LAYERS]
+            return [relative_error(f["relu4_2"], kept), *styles]
 
         return shares
 

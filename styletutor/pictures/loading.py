@@ -37,14 +37,17 @@ def load_mask(name_or_path: PathLike) -> Tensor:
 def spelt(name_or_path: PathLike) -> str:
     """A name that means the same as text: `Path("coffee")` is "./coffee", no sample."""
     name = os.fspath(name_or_path)
-    as_word = name_or_path is not name and Path(name).name == name and not Path(name).suffix
-    return os.path.join(os.curdir, name) if as_word else name
+    return os.path.join(os.curdir, name) if name_or_path is not name and _is_word(name) else name
+
+
+def _is_word(name: str) -> bool:
+    """Has it neither a folder nor a suffix?"""
+    return Path(name).name == name and not Path(name).suffix
 
 
 def _find(name_or_path: PathLike) -> tuple[str, str | Tensor | None]:
     name = os.fspath(name_or_path)
-    bare = name_or_path is name and Path(name).name == name and not Path(name).suffix
-    sample = find_sample(name) if bare else None
+    sample = find_sample(name) if name_or_path is name and _is_word(name) else None
     if sample is None and not os.path.exists(os.path.expanduser(name)):
         raise FileNotFoundError(f"{name!r} is neither a sample nor a file; {nearest_samples(name)}")
     return name, sample

@@ -70,7 +70,7 @@ def picture_of(picture: Image.Image | np.ndarray, name: str = "the picture") -> 
     transparent turns white. Raises ValueError for another.
     """
     if isinstance(picture, Image.Image):
-        return _tensor(_loaded(picture.copy(), name))
+        return _tensor(_loaded(picture, name))
     values = _floats(picture, name)
     if values.shape[2] == 4:
         values = values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
@@ -80,7 +80,6 @@ def picture_of(picture: Image.Image | np.ndarray, name: str = "the picture") -> 
 
 def mask_of(picture: Image.Image, name: PathLike = "the mask") -> Tensor:
     """A Pillow image as `read_mask` gives it."""
-    picture = picture.copy() if name == "the mask" else picture
     if not picture.has_transparency_data or picture.mode == "F" or picture.mode.startswith("I"):
         return _tensor(_loaded(picture, name)).mean(1, keepdim=True)
     values = np.asarray(_loaded(picture, name, "RGBA"), dtype=np.float32) / 255
