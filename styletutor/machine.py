@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import psutil
 import torch
 
 GIB = 2**30
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _lock = threading.Lock()
 _inside = 0
@@ -81,6 +84,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     words = ("can't allocate memory", "not enough memory")
     by_words = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return by_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def shortage(error: BaseException) -> str | None:
+    """What the machine lacks, "out of memory" say, if that and no bad file is behind an error."""
+    if is_out_of_memory(error):
+        return "out of memory"
+    number, words = getattr(error, "errno", None), str(error)
+    lacks = (
+        os.strerror(each) for each in SHORTAGES if number == each or os.strerror(each) in words
+    )
+    return next(lacks, "").lower() or None
 
 
 def give_back() -> None:

@@ -1,5 +1,7 @@
 """Weight files of other programs, written here in their real layouts from known weights."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -370,6 +372,19 @@ def sparse_pth(path: Path) -> None:
     torch.save(state, path)
 
 
+def bomb_mat(path: Path) -> None:
+    """Ten kilobytes that are ten megabytes."""
+    scipy.io.savemat(path, {"layers": np.zeros((1, 1_300_000))}, do_compression=True)
+
+
+def newest_mat(path: Path) -> None:
+    path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n")
+
+
+def beyond_float32_pth(path: Path) -> None:
+    torch.save({n: v.double() * 1e200 for n, v in pytorch(for_caffe(known())).items()}, path)
+
+
 def nested_mean_safetensors(path: Path) -> None:
     tensors = {"conv1_1.weight": torch.zeros(4, 3, 3, 3), "conv1_1.bias": torch.zeros(4)}
     save_file(tensors, path, {"trained_on": "x", "mean": "[" * 100_000})
@@ -384,6 +399,9 @@ def nested_mean_safetensors(path: Path) -> None:
         (mean_of(1e9), "its mean is not three numbers"),
         (mean_of(-5.0), "its mean is not three numbers"),
         (sparse_pth, "lacks weights or biases"),
+        (bomb_mat, "its arrays grow tenfold"),
+        (newest_mat, "MATLAB's format 7.3, expected 5; save it with the option -v7"),
+        (beyond_float32_pth, "no finite float32 numbers"),
         (nested_mean_safetensors, "its mean is not three numbers"),
     ],
 )
@@ -394,6 +412,60 @@ def test_strange_files(
     assert main(["weights", "check", str(tmp_path / "strange")]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = {name: values.to(dtype) for name, values in pytorch(for_caffe(known())).items()}
+    torch.save(state, tmp_path / "other.pth")
+    torch.save({n: v.float() for n, v in state.items()}, tmp_path / "usual.pth")
+    other, usual = (st.load_vgg(tmp_path / f"{n}.pth", device="cpu") for n in ("other", "usual"))
+    for ours, theirs in zip(other.parameters(), usual.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert check_weights(tmp_path / "other.pth").dtype == str(dtype).removeprefix("torch.")
+
+
+def test_arrays_in_the_other_order_of_bytes(tmp_path: Path) -> None:
+    keras(tmp_path / "usual.h5", for_caffe(known()), classic)
+    with (
+        h5py.File(tmp_path / "usual.h5") as usual,
+        h5py.File(tmp_path / "other.h5", "w") as other,
+    ):
+
+        def turn(where: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset):
+                other[where] = item[()].astype(">f4")
+
+        usual.visititems(turn)
+    loaded = [st.load_vgg(tmp_path / f"{n}.h5", device="cpu") for n in ("usual", "other")]
+    for ours, theirs in zip(*(network.parameters() for network in loaded), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(f"unable to mmap 40 bytes: {os.strerror(errno.ENOMEM)} (12)"),
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        MemoryError("Unable to allocate 1.2 GiB for an array"),
+    ],
+)
+def test_a_shortage_is_not_called_damage(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch.save(pytorch(for_caffe(known())), tmp_path / "sound.pth")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    assert main(["weights", "check", str(tmp_path / "sound.pth")]) == 2
+    said = capsys.readouterr().err
+    assert f"error: cannot read {tmp_path / 'sound.pth'}: " in said
+    assert "close other programs first" in said and "damaged" not in said
 
 
 def test_a_file_cannot_call_itself_published(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_the_limit_itself_is_allowed(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     assert read_image(tmp_path / "a.png").shape == (1, 3, 10, 10)
     monkeypatch.setattr(images, "MAX_PIXELS", 99)
-    with pytest.raises(ValueError, match="10 x 10 pixels, expected at most 99"):
+    with pytest.raises(ValueError, match="10 x 10 pixels, expected at most"):
         read_image(tmp_path / "a.png")
 
 

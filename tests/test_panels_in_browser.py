@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import torch
 from browser import Lab, write_notebook
+from PIL import Image
 
 import styletutor as st
 
@@ -279,6 +280,11 @@ def test_a_photograph_is_dropped(lab: Lab, tmp_path: Path) -> None:
     zone.locator("input").set_input_files(tmp_path / "large.png")
     expect(zone.get_by_text("large.png is there")).to_be_visible()
     assert lab.run_cell("print(tuple(chooser.chosen[0].shape))") == "(1, 3, 1024, 2048)"
+
+    Image.new("1", (6000, 6000)).save(tmp_path / "many.png")  # in 6 kB
+    zone.locator("input").set_input_files(tmp_path / "many.png")
+    expect(zone.get_by_text("many.png is there")).to_be_visible()
+    assert lab.run_cell("print(tuple(chooser.chosen[0].shape))") == "(1, 3, 2048, 2048)"
     is_well(lab)
 
 

@@ -1,21 +1,27 @@
 """`styletutor studio` as its visitors meet it: a page in a browser, without code."""
 
+import asyncio
 import re
+import time
 import webbrowser
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import psutil
 import pytest
-from browser import Server, Tab, serving
+import websocket
+from browser import FLAGS, Server, Tab, find_chromium, serving
 from conftest import random_pictures
 from PIL import Image
 
 from styletutor.pictures.images import save_image
-from styletutor.widgets.kiosk import Kiosk
+from styletutor.widgets.kiosk import Kiosk, VoilaShutdownKernelHandler, serve, visitors
+from styletutor.widgets.kiosk.visitors import PROTOCOL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
@@ -28,7 +34,8 @@ COMMAND = "from styletutor.cli import main; raise SystemExit(main())"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("empty")
-    program = ("-c", COMMAND, "studio", "--ip=127.0.0.1", "--theme=dark")
+    soon = ("--Kiosk.left=5", "--Kiosk.unseen=15")
+    program = ("-c", COMMAND, "studio", "--ip=127.0.0.1", "--theme=dark", *soon)
     with serving(folder, home, *program) as server:
         yield server
 
@@ -36,10 +43,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def studio(chromium: "Browser", served: Server) -> Iterator[Tab]:
     """The page at the address that the terminal shows, for small pictures and many evaluations."""
-    address = re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", (served.home / "log").read_text())
     with chromium.new_context(viewport={"width": 1280, "height": 720}) as context:
         tab = Tab(context.new_page(), served)
-        tab.page.goto(address[0], timeout=120_000)
+        tab.page.goto(address_of(served), timeout=120_000)
         tab.page.get_by_role("tab", name="Settings").click()
         for name, key in (("size", "Home"), ("evaluations", "End")):
             tab.page.get_by_role("slider", name=name).press(key)
@@ -48,6 +54,11 @@ def studio(chromium: "Browser", served: Server) -> Iterator[Tab]:
         tab.page.close(run_before_unload=True)
         _, alive = psutil.wait_procs(served.kernels(), timeout=30)
         assert not alive, "a closed page leaves its kernel"
+
+
+def address_of(served: Server) -> str:
+    log = (served.home / "log").read_text()
+    return re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", log)[0]
 
 
 def press(studio: Tab, name: str) -> None:
@@ -134,3 +145,96 @@ def test_the_browser_is_opened_with_the_token(monkeypatch: pytest.MonkeyPatch) -
         kiosk.identity_provider = SimpleNamespace(token="a b", token_generated=generated)
         kiosk.launch_browser().join()
     assert opened == ["http://localhost:8899/?token=a%20b"] * 2
+
+
+# --- visitors who do as they please
+
+
+def in_time(served: Server, expected: int, seconds: float) -> bool:
+    """Does the server come down, or up, to so many kernels?"""
+    until = time.monotonic() + seconds
+    while len(served.kernels()) != expected and time.monotonic() < until:
+        time.sleep(0.2)
+    return len(served.kernels()) == expected
+
+
+def test_rubbish_from_one_visitor_does_not_hold_up_the_others(served: Server) -> None:
+    token = address_of(served).partition("=")[2]
+    with urlopen(address_of(served), timeout=120) as answer:
+        kernel = re.search(r'"kernelId": "([\w-]+)"', answer.read().decode())[1]
+    address = f"ws://127.0.0.1:{urlsplit(served.address).port}/api/kernels/{kernel}/channels"
+    address += f"?token={token}&session_id=rubbish"
+    rubbish = (b"\xff" * 50, b"", b"\0" * 50, (100).to_bytes(8, "little"), "{}", "é", "[" * 9999)
+    for protocols in ([PROTOCOL], [], ["no-such-protocol"]):
+        for each in rubbish:
+            # A closed connection is what such a visitor has earned.
+            with suppress(websocket.WebSocketException, OSError):
+                visitor = websocket.create_connection(address, 10, subprotocols=protocols)
+                (visitor.send if isinstance(each, str) else visitor.send_binary)(each)
+                visitor.settimeout(0.3)
+                visitor.recv()
+            began = time.monotonic()
+            assert urlopen(f"{served.address}/login", timeout=5).status == 200
+            assert time.monotonic() - began < 1, (protocols, each)
+    assert in_time(served, 0, 30), "the kernel of a page that was left stays"
+
+
+def test_a_browser_that_is_killed_ends_its_run(served: Server, chromium: "Browser") -> None:
+    """It says no goodbye, and its picture would go on forming for nobody."""
+    mark = "--to-be-killed"
+    program = {"executable_path": find_chromium(), "args": [*FLAGS, mark]}
+    page = chromium.browser_type.launch(**program).new_page()
+    page.goto(address_of(served), timeout=120_000)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".st-picture img.st-after")).to_be_visible()
+    assert len(served.kernels()) == 1
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if mark in process.cmdline():
+                process.kill()
+    assert in_time(served, 0, 30), "the kernel of a killed browser stays"
+
+
+class Kernels:
+    """As jupyter_server's manager tells of its kernels: name → connections, state."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, tuple[int, str]] = {}
+
+    def list_kernels(self) -> list[dict[str, object]]:
+        names = ("id", "connections", "execution_state")
+        return [dict(zip(names, (k, *said), strict=True)) for k, said in self.there.items()]
+
+    async def shutdown_kernel(self, name: str, now: bool) -> None:
+        del self.there[name]
+
+
+def test_who_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels, clock = Kernels(), SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(visitors, "time", clock)
+    leavers = visitors.Leavers(kernels, left=20, unseen=45)
+    for now, told, expected in (
+        (0, {"a": (1, "idle"), "slow": (0, "busy"), "curl": (0, "idle")}, {"a", "slow", "curl"}),
+        (10, {"a": (0, "busy")}, {"a", "slow", "curl"}),  # another network, for a moment
+        (25, {"a": (1, "busy")}, {"a", "slow", "curl"}),
+        (44, {"a": (0, "idle")}, {"a", "slow", "curl"}),
+        (46, {}, {"a", "slow"}),  # no page ever came for curl's
+        (63, {"a": (0, "busy")}, {"a", "slow"}),
+        (65, {}, {"slow"}),  # a's has gone and does not come back
+        (300, {"slow": (0, "idle")}, {"slow"}),  # now only can its page come
+        (344, {"slow": (2, "idle")}, {"slow"}),
+        (999, {}, {"slow"}),
+    ):
+        kernels.there |= told
+        asyncio.run(leavers.check())
+        assert set(kernels.there) == expected, now
+
+
+def test_options_of_jupyter_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(Kiosk, "launch_instance", told.extend)
+    monkeypatch.setattr(VoilaShutdownKernelHandler, "check_xsrf_cookie", None)
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    given = ["--template=lab", "--MappingKernelManager.cull_idle_timeout=25"]
+    serve(given)
+    assert told[-2:] == given and "--token" in told and "--template=studio" not in told

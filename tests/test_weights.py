@@ -13,6 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -578,12 +579,16 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
-        self.send_response(404 if self.server.mode == "missing" else 200)
-        self.send_header("Content-Length", str(len(self.server.content)))
+        self.answer({"missing": 404, "no HEAD": 405}.get(self.server.mode, 200))
+
+    def answer(self, status: int) -> None:
+        self.send_response(status)
+        strange = self.server.mode == "strange length"
+        self.send_header("Content-Length", "many" if strange else str(len(self.server.content)))
         self.end_headers()
 
     def do_GET(self) -> None:
-        self.do_HEAD()
+        self.answer(404 if self.server.mode == "missing" else 200)
         half = len(self.server.content) // 2
         self.wfile.write(self.server.content[: half if self.server.mode == "cut" else None])
 
@@ -624,6 +629,40 @@ def test_vgg19_is_downloaded_once_and_announced(
     assert capsys.readouterr() == (f"styletutor: using the weights {network.name}\n", "")
 
 
+def test_a_server_that_answers_no_head_is_asked_for_the_file(
+    server: Server, empty_machine: Path
+) -> None:
+    server.mode = "no HEAD"
+    assert fetch_vgg19().read_bytes() == server.content
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of Unix")
+def test_auto_goes_on_with_what_may_be_read(
+    empty_machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty_machine.mkdir(parents=True)
+    path = saved(state_dict(), empty_machine / FILE_NAME)
+    path.chmod(0)
+    with as_nobody():
+        assert load_vgg("auto", device="cpu").name == "pocket"
+        assert "Permission denied" in capsys.readouterr().out
+        with pytest.raises(PermissionError, match=FILE_NAME):
+            load_vgg("vgg19", device="cpu")
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Nothing keeps root from reading."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 def test_fetch_replaces_a_damaged_file(server: Server, empty_machine: Path) -> None:
     empty_machine.mkdir(parents=True)
     (empty_machine / FILE_NAME).write_bytes(server.content[:100])
@@ -632,7 +671,7 @@ def test_fetch_replaces_a_damaged_file(server: Server, empty_machine: Path) -> N
     assert fetch_vgg19().read_bytes() == server.content
 
 
-@pytest.mark.parametrize("fault", ["other content", "cut", "missing"])
+@pytest.mark.parametrize("fault", ["other content", "cut", "missing", "strange length"])
 def test_a_failed_download_leaves_nothing_behind(
     server: Server, empty_machine: Path, fault: str
 ) -> None:

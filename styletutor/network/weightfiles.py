@@ -196,4 +196,4 @@ def _for_rgb(weight: Tensor, convention: str) -> Tensor:
 def _is_coded(contents: Contents) -> bool:
     # A full-width conv1_2 has 36,864 weights, some 13,000 different ones in half precision.
     weight = contents.parameters.get("conv1_2", contents.parameters["conv1_1"])[0]
-    return len(weight.unique()) <= CODES
+    return len(weight.float().unique()) <= CODES

@@ -128,10 +128,10 @@ def is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def too_large(what: object, given: str) -> ValueError:
+def too_large(what: object, given: str, most: int | None = None) -> ValueError:
     return ValueError(
-        f"{what} is too large: {given} pixels, expected at most {MAX_PIXELS} (8192 x 8192); "
-        "make it smaller first"
+        f"{what} is too large: {given} pixels, expected at most {(most or MAX_PIXELS) / 1e6:.3g} "
+        "million; make it smaller first"
     )
 
 

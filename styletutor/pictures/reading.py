@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from styletutor.machine import shortage
 from styletutor.pictures import images
 from styletutor.pictures.images import fitted, too_large
 from styletutor.pictures.writing import PathLike
@@ -26,6 +27,7 @@ AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()  # from Pillow 11.3
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", *AVIF)
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0
 SCANS = 64  # a progressive JPEG has about ten; each costs as much as the whole picture
+UPLOADED = 2**25  # pixels; their decoding costs whoever runs the page up to 20 bytes each
 DEFLATE = 1032  # bytes that one byte of a PNG can stand for at most
 
 
@@ -46,10 +48,13 @@ def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -
 
 
 def decode_image(data: bytes, name: str, size: int | None = None) -> Tensor:
-    """The same from the bytes of a file that somebody sent under a `name`; ValueError as there."""
+    """The same from the bytes of a file that somebody sent under a `name`; ValueError as there.
+
+    It may have UPLOADED pixels.
+    """
     if not data:
         raise ValueError(f"{name} is empty (0 bytes), expected a picture; send the file again")
-    return _decode(io.BytesIO(data), name, size, enlarge=False)
+    return _decode(io.BytesIO(data), name, size, enlarge=False, most=UPLOADED)
 
 
 def read_mask(path: PathLike) -> Tensor:
@@ -89,14 +94,14 @@ def mask_of(picture: Image.Image, name: PathLike = "the mask") -> Tensor:
     return torch.from_numpy(alpha if one_colour else light * alpha)[None, None]
 
 
-def _open(file: BinaryIO, path: PathLike) -> Image.Image:
+def _open(file: BinaryIO, path: PathLike, most: int | None = None) -> Image.Image:
     """A picture of which only the header has been read, and found to be of a size to read."""
     with _one_line_errors(path):
         start = file.read(3)
         picture = Image.open(file, formats=READABLE)
     width, height = picture.size
-    if width * height > images.MAX_PIXELS:
-        raise too_large(path, f"{width} x {height}")
+    if width * height > (most or images.MAX_PIXELS):
+        raise too_large(path, f"{width} x {height}", most)
     if start[:2] in (b"P1", b"P2", b"P3"):  # its numbers are written in words, read one by one
         raise ValueError(f"{path} is a plain (ASCII) PPM; export it as PNG")
     length = file.seek(0, io.SEEK_END)
@@ -127,8 +132,10 @@ def _loaded(picture: Image.Image, name: PathLike, mode: str | None = None) -> Im
         return picture.convert(mode) if mode else _flatten(picture, tags)
 
 
-def _decode(file: BinaryIO, path: PathLike, size: int | None, enlarge: bool) -> Tensor:
-    picture = _loaded(_open(file, path), path)
+def _decode(
+    file: BinaryIO, path: PathLike, size: int | None, enlarge: bool, most: int | None = None
+) -> Tensor:
+    picture = _loaded(_open(file, path, most), path)
     if size is not None:
         height, width = fitted(picture.height, picture.width, size, enlarge)
         if (width, height) != picture.size:
@@ -187,6 +194,8 @@ def _one_line_errors(path: PathLike) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not a picture; give one of {', '.join(READABLE)}") from None
     except Exception as error:
+        if lacks := shortage(error):
+            raise OSError(f"cannot read {path}: {lacks}; close other programs first") from None
         raise ValueError(
             f"cannot read {path} as a picture ({error or type(error).__name__}); "
             "get a whole copy of it, or export it again as PNG or JPEG"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from styletutor.network.layers import Layer
 from styletutor.pictures.images import to_jpeg, to_png
-from styletutor.pictures.reading import decode_image
+from styletutor.pictures.reading import UPLOADED, decode_image
 
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 6_000_000  # a notebook's connection closes at a message of 10 MB
@@ -124,6 +124,7 @@ class DropZone(Element):
     _esm = STATIC / "drop.js"
     label, says = synced(traitlets.Unicode), synced(traitlets.Unicode)
     most_bytes = synced(traitlets.Int, MOST_BYTES)
+    most_pixels = synced(traitlets.Int, UPLOADED)
 
     def __init__(self, take: Callable[[str, Tensor], object], label: str) -> None:
         super().__init__(label=label, says="or drop a file here")

@@ -5,26 +5,42 @@ import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from tornado.ioloop import PeriodicCallback
+from traitlets import Float, default
 from voila.app import Voila
 from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
+
+from styletutor.widgets.kiosk.visitors import CHECKED_EVERY, GuardedConnection, Leavers
 
 HERE = Path(__file__).parent
 OPTIONS = [
     *("--token", "--template=studio"),
-    # In seconds, for a page that could not say goodbye: a tablet without its network, say.
-    *("--MappingKernelManager.cull_idle_timeout=300", "--MappingKernelManager.cull_interval=60"),
-    "--MappingKernelManager.cull_connected=False",
     # Else whoever was given the token may set a password for all that Jupyter serves here.
     "--PasswordIdentityProvider.allow_password_change=False",
 ]
 
 
 class Kiosk(Voila):
-    """Voilà, which also opens its page with the token and takes `--ip` as JupyterLab does."""
+    """Voilà, which also opens its page with the token, takes `--ip` as JupyterLab does, and minds
+    its visitors."""
 
     aliases = {**Voila.aliases, "ip": "Voila.ip"}  # noqa: RUF012
+    left = Float(20, config=True, help="Seconds after which the kernel of a closed page ends.")
+    unseen = Float(45, config=True, help="Seconds after which a kernel ends that no page came for.")
+
+    @default("kernel_websocket_connection_class")
+    def _guarded(self) -> type:
+        return GuardedConnection
+
+    def init_settings(self) -> dict[str, Any]:
+        settings = super().init_settings()
+        leavers = Leavers(self.kernel_manager, self.left, self.unseen)
+        self.watch = PeriodicCallback(leavers.check, 1000 * CHECKED_EVERY)
+        self.watch.start()
+        return settings
 
     def launch_browser(self) -> threading.Thread:
         address, _, _ = self.display_url.partition("?")
@@ -37,9 +53,11 @@ class Kiosk(Voila):
 
 def serve(options: Sequence[str]) -> None:
     """Serve the page until Ctrl-C; `options` are Voilà's and win over ours."""
-    # Voilà's page says goodbye without the proof that this asks for, and its kernel, a gigabyte
-    # each, would stay. The request has to name a kernel's id, which no other site can guess.
+    # Voilà's page says goodbye without the proof that this asks for, and its kernel would stay
+    # for a while. The request has to name a kernel's id, which no other site can guess.
     VoilaShutdownKernelHandler.check_xsrf_cookie = lambda _: None
     others = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(HERE), others]))
-    Kiosk.launch_instance([str(HERE / "studio.ipynb"), *OPTIONS, *options])
+    given = {option.partition("=")[0] for option in options}
+    ours = [option for option in OPTIONS if option.partition("=")[0] not in given]
+    Kiosk.launch_instance([str(HERE / "studio.ipynb"), *ours, *options])

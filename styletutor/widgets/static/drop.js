@@ -1,10 +1,15 @@
 // A place to drop a picture file on, or to choose one. Large photographs are made smaller here,
-// because a notebook's connection takes no message above some ten megabytes.
+// because a notebook's connection takes no message above some ten megabytes, and a kernel should
+// not have to hold very many pixels.
 const SIDE = 2048;
 
-async function shrink(file, most) {
-  if (file.size <= most) return file;
-  const bitmap = await createImageBitmap(file);
+async function shrink(file, mostBytes, mostPixels) {
+  const light = file.size <= mostBytes;
+  const bitmap = await createImageBitmap(file).catch((error) => {
+    if (!light) throw error;
+  });
+  // What this browser cannot read, Python may.
+  if (light && (!bitmap || bitmap.width * bitmap.height <= mostPixels)) return file;
   const factor = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * factor));
@@ -36,7 +41,7 @@ function render({ model, el }) {
     if (!file) return;
     says.textContent = `sending ${file.name} …`;
     try {
-      const blob = await shrink(file, model.get("most_bytes"));
+      const blob = await shrink(file, model.get("most_bytes"), model.get("most_pixels"));
       model.send({ name: file.name }, undefined, [await blob.arrayBuffer()]);
     } catch {
       says.textContent = `${file.name} is no picture that can be read; choose a JPEG or PNG file.`;
