@@ -156,10 +156,22 @@ def test_misuse() -> None:
     run = make_run()
     with pytest.raises(RuntimeError, match="never started"):
         run.wait()
+    with pytest.raises(RuntimeError, match=r"nothing has been evaluated yet; call keep\(\)"):
+        run.keep()
     run.start()
     with pytest.raises(RuntimeError, match="started before"):
         run.start()
     run.wait(timeout=30)
+
+
+def test_another_process_waits_in_vain() -> None:
+    """A forked child has the object, and no thread that would ever end it."""
+    run = make_run()
+    run._thread = threading.Thread()
+    run._thread.start()
+    run._thread.join()
+    with pytest.raises(RuntimeError, match="another process's; wait for it there"):
+        run.wait()
 
 
 def test_a_run_goes_on_from_a_kept_frame_more_than_once() -> None:

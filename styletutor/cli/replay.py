@@ -108,5 +108,5 @@ def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[
 def _turned(report: Mapping[str, Any], path: str) -> dict[int, dict[str, Any]]:
     try:
         return {int(row["evaluation"]): dict(row["weights"]) for row in report.get("turned") or ()}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{path} says in a strange way which weights were turned") from None

@@ -90,10 +90,12 @@ def descend(
     `coarse_to_fine` `Step.image` is smaller at first.
 
     With the `state` of a step, `Step.state()`, and otherwise the same arguments it goes on from
-    that step, which comes first, without another look at it; on a CPU to the same bits. `record` is
-    what had happened until then.
+    that step, which comes first, without another look at it; on a CPU to the same bits. With more
+    `evaluations` than it was begun with it goes on for longer. `record` is what had happened until
+    then.
 
-    Raises ValueError for no budget, or if the loss of the start is not a finite number.
+    Raises ValueError for no budget, if the loss of the start is not a finite number, or for a
+    state that is of another size than its evaluation has.
     """
     steps = _descend(objective, start, evaluations, method, state, record)
     while True:
@@ -141,6 +143,11 @@ def _descend(
         on_device = None
         if done < resumed:
             on_device = {name: value.to(start.device) for name, value in state.items()}
+            if on_device["point.image"].shape != image.shape:
+                raise ValueError(
+                    f"with {evaluations} evaluations, number {resumed} is at another size than it "
+                    "was; go on with fewer, or begin with this picture"
+                )
         engine = Engine(here, networks[stage.precision], optimiser, image, on_device)
         if done == 0 and not _is_finite(engine.point):
             raise ValueError(

@@ -51,7 +51,8 @@ def load_vgg(
     is what the network was trained with. `device=None` means `default_device()`.
 
     Raises ValueError for an unknown choice or an unusable file, FileNotFoundError for an unknown
-    name or a missing file, OSError for a failed download.
+    name or a missing file, IsADirectoryError for a folder, OSError for a failed download or a
+    machine that cannot read it now.
     """
     conventions = (*CONVENTIONS, None)
     checks = (("pooling", (*POOLINGS, None), pooling), ("convention", conventions, convention))
@@ -152,6 +153,8 @@ def _check_device(device: str | torch.device) -> torch.device:
 
 def _existing_file(weights: str | Path) -> Path:
     path = Path(os.path.expanduser(weights))
+    if path.is_dir():
+        raise IsADirectoryError(f"{weights} is a folder; name the weight file inside")
     if not path.is_file():
         near = difflib.get_close_matches(str(weights).lower(), WEIGHT_NAMES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

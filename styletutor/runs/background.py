@@ -117,13 +117,19 @@ class Run:
         self._go.set()
 
     def keep(self) -> Frame:
-        """The present moment, to go on from. To be called in `on_step`."""
+        """The present moment, to go on from. To be called in `on_step`.
+
+        RuntimeError if nothing has been evaluated yet.
+        """
+        if self.step is None:
+            raise RuntimeError("nothing has been evaluated yet; call keep() in on_step")
         return Frame.of(self.step)
 
     def wait(self, timeout: float | None = None) -> Result:
         """The `Result`, once it is there; raises what went wrong in the thread.
 
-        TimeoutError after `timeout` seconds, RuntimeError if the run was never started.
+        TimeoutError after `timeout` seconds, RuntimeError if the run was never started, or in
+        another process.
         """
         if self._thread is None:
             raise RuntimeError("this run was never started; call start() first")
@@ -135,6 +141,8 @@ class Run:
             self._thread.join(min(0.2, timeout or 0.2))
         if self.error is not None:
             raise self.error
+        if self.result is None:  # a forked child has the object without its thread
+            raise RuntimeError("this run is another process's; wait for it there")
         return self.result
 
     def _work(self) -> None:

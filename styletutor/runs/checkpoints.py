@@ -57,7 +57,8 @@ class Checkpoint:
     """A file that holds picture, optimiser, place in the pyramid, history and settings.
 
     It is safetensors with JSON beside the tensors, and replaced as a whole. `about` says which run
-    it is of (command, settings, network, pictures); a file to `resume` from must be of the same.
+    it is of (command, settings, network, pictures); a file to `resume` from must be of the same,
+    with at most as many evaluations.
     Written after every `every` evaluations; if None about every ten seconds, and less often where
     writing takes long; and at the end.
     """
@@ -77,7 +78,7 @@ class Checkpoint:
         try_writing(path)
         if resume is not None:
             saved, tensors = read_checkpoint(resume)
-            _compare(resume, saved["about"], self.about)
+            _compare(resume, _with_more(saved["about"], self.about), self.about)
             evaluation = int(tensors["evaluation"])
             self.frame = Frame(tensors, Record(**saved["record"]), saved["weights"], evaluation)
 
@@ -149,6 +150,14 @@ def _is_whole(saved: dict[str, Any], tensors: Mapping[str, Tensor]) -> bool:
         and at.ndim == 0
         and 0 <= int(at) == len(record.rows)
     )
+
+
+def _with_more(saved: dict[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What was saved, with the larger budget of now."""
+    had, has = (about.get("settings", {}).get("evaluations") for about in (saved, now))
+    if isinstance(had, int) and isinstance(has, int) and has > had:
+        return saved | {"settings": saved["settings"] | {"evaluations": has}}
+    return saved
 
 
 def _compare(
