@@ -718,6 +718,17 @@ def test_a_png_that_cannot_hold_its_pixels_is_refused(tmp_path):
     assert read_image(tmp_path / "flat.png").max() == 0
 
 
+def test_a_gif_of_a_huge_canvas_with_a_small_frame_is_refused(tmp_path):
+    Image.new("L", (3000, 3000)).save(tmp_path / "flat.gif")
+    assert read_image(tmp_path / "flat.gif").shape == (1, 3, 3000, 3000)
+    Image.new("L", (10, 10)).save(tmp_path / "huge.gif")
+    data = bytearray((tmp_path / "huge.gif").read_bytes())
+    data[6:10] = (7000).to_bytes(2, "little") * 2
+    (tmp_path / "huge.gif").write_bytes(data)
+    with pytest.raises(ValueError, match="too short for 7000 x 7000 pixels"):
+        read_image(tmp_path / "huge.gif")
+
+
 @pytest.mark.skipif("AVIF" not in reading.READABLE, reason="this Pillow does not know AVIF")
 def test_avif(tmp_path):
     Image.fromarray(CORNERS).resize((48, 32), 0).save(tmp_path / "a.avif", quality=95)

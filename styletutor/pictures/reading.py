@@ -28,7 +28,8 @@ READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", *AVIF)
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0
 SCANS = 64  # a progressive JPEG has about ten; each costs as much as the whole picture
 UPLOADED = 2**25  # pixels; their decoding costs whoever runs the page up to 20 bytes each
-DEFLATE = 1032  # bytes that one byte of a PNG can stand for at most
+# Pixels that a byte can stand for at most: 1032 bytes of bits, and 4096 pixels in 12 bits.
+PER_BYTE = {"PNG": 1032 * 8, "GIF": 4096 * 8 / 12}
 
 
 def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -> Tensor:
@@ -105,7 +106,7 @@ def _open(file: BinaryIO, path: PathLike, most: int | None = None) -> Image.Imag
     if start[:2] in (b"P1", b"P2", b"P3"):  # its numbers are written in words, read one by one
         raise ValueError(f"{path} is a plain (ASCII) PPM; export it as PNG")
     length = file.seek(0, io.SEEK_END)
-    if picture.format == "PNG" and width * height // 8 > DEFLATE * length:
+    if width * height > PER_BYTE.get(picture.format, float("inf")) * length:
         raise ValueError(f"{path} is too short for {width} x {height} pixels; get a whole copy")
     if picture.format in ("JPEG", "MPO") and _count(file, b"\xff\xda") > SCANS:
         raise ValueError(f"{path} is a JPEG of more than {SCANS} scans; export it as PNG")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, FileSystemBytecodeCache
 from tornado.ioloop import PeriodicCallback
 from traitlets import Float, default
 from voila.app import Voila
+from voila.exporter import VoilaExporter
 from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
 
 from styletutor.widgets.kiosk.visitors import CHECKED_EVERY, GuardedConnection, Leavers
@@ -56,8 +58,21 @@ def serve(options: Sequence[str]) -> None:
     # Voilà's page says goodbye without the proof that this asks for, and its kernel would stay
     # for a while. The request has to name a kernel's id, which no other site can guess.
     VoilaShutdownKernelHandler.check_xsrf_cookie = lambda _: None
+    _compile_templates_once()
     others = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(HERE), others]))
     given = {option.partition("=")[0] for option in options}
     ours = [option for option in OPTIONS if option.partition("=")[0] not in given]
     Kiosk.launch_instance([str(HERE / "studio.ipynb"), *ours, *options])
+
+
+def _compile_templates_once() -> None:
+    """Voilà compiles them for each visitor, half a second in which the page answers to nobody."""
+    create, compiled = VoilaExporter._create_environment, FileSystemBytecodeCache()
+
+    def _create_environment(self: VoilaExporter) -> Environment:
+        environment = create(self)
+        environment.bytecode_cache = compiled
+        return environment
+
+    VoilaExporter._create_environment = _create_environment
