@@ -108,8 +108,13 @@ def give_back() -> None:
 def free_bytes(device: torch.device) -> int:
     """What is free on the device, as far as its system tells."""
     if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
+        free = torch.cuda.mem_get_info(device)[0]
+        number = torch.cuda.current_device() if device.index is None else device.index
+        for segment in torch.cuda.memory_snapshot():
+            # What a live CUDA graph keeps to itself is of no use to anybody else.
+            if segment["device"] == number and segment["segment_pool_id"] == (0, 0):
+                free += segment["total_size"] - segment["allocated_size"]
+        return free
     return psutil.virtual_memory().available
 
 

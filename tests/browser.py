@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-import nbformat
 import psutil
 import pytest
 
@@ -59,6 +58,8 @@ def find_chromium() -> str | None:
 
 def write_notebook(path: Path, *sources: str) -> Path:
     """A notebook of these code cells, not executed."""
+    import nbformat  # here, so that tests without a browser need it not
+
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)

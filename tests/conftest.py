@@ -1,14 +1,30 @@
 """A network small enough for float64 oracles, and pictures for it."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from torch import Tensor
 
 from styletutor.network.vgg import VGG, layer_table
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "graphs"]
+
+# A machine with a GPU often has PyTorch and little else; the core's tests need no more.
+LAB = ("nbformat", "ipywidgets", "anywidget", "jupyter_server", "voila")
+OF_THE_LAB = [
+    f"test_{name}.py"
+    for name in ("beyond", "grading", "lessons", "museum", "notebooks", "panels_in_browser",
+                 "site", "studio", "studio_page", "widgets")
+]  # fmt: skip
+MISSING = [module for module in LAB if find_spec(module) is None]
+collect_ignore = OF_THE_LAB if MISSING else []
 
 WIDTHS = (4, 5, 6, 7, 8)
+
+
+def pytest_report_header() -> list[str]:
+    return [f"without {', '.join(MISSING)}: lessons and panels are not tested"] if MISSING else []
 
 
 def make_tiny_vgg(seed: int = 0, pooling: str = "avg", **about: str) -> VGG:

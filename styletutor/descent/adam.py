@@ -61,7 +61,9 @@ class Adam(Optimiser):
     def _allocate(self, like: Tensor) -> None:
         self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
         self.steps = like.new_zeros(1)
-        self.logarithms = torch.tensor(self.betas, dtype=torch.float64).log().to(like)
+        self.logarithms = (
+            torch.tensor(self.betas, dtype=torch.float64).log().to(like.dtype).to(like.device)
+        )
 
     def __repr__(self) -> str:
         return f"Adam({self.learning_rate}, box={self.box})"

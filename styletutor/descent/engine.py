@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -17,6 +18,7 @@ from styletutor.machine import full_float32
 from styletutor.network.vgg import VGG
 
 _one_recording = threading.Lock()  # CUDA allows one at a time in a process
+_idle_streams: dict[torch.device, list[torch.cuda.Stream]] = {}
 WARM_UP = 2  # steps before one is recorded: libraries set themselves up in the first
 
 
@@ -46,8 +48,11 @@ class Engine:
 
     On a GPU a step (optimiser, forward and backward pass, choice of the best) is recorded as a CUDA
     graph and replayed, so that no kernel waits for Python. What cannot be recorded runs as it is
-    written, and says so once.
+    written, and says so once; after that nothing is recorded in this process (`records`), for what
+    a broken recording leaves behind is not known.
     """
+
+    records = True
 
     def __init__(
         self,
@@ -60,7 +65,8 @@ class Engine:
         """Begin at `image`, or go on from a `state` without another look at it."""
         self.objective, self.network, self.optimiser = objective, network, optimiser
         image = image if state is None else state["point.image"]
-        self.recordable, self.graph, self._running = image.is_cuda, None, None
+        self.recordable, self.graph, self._running = self.may_record(image), None, None
+        self.stream: torch.cuda.Stream | None = None
         self.needs: Needs | None = None
         self.moves = -1
         self._prepare(len(image))
@@ -105,6 +111,11 @@ class Engine:
         optimiser = self.optimiser.state().items()
         return {**values, **{f"optimiser.{name}": value for name, value in optimiser}}
 
+    @staticmethod
+    def may_record(image: Tensor) -> bool:
+        """Are there CUDA graphs where this picture is?"""
+        return image.is_cuda and Engine.records
+
     def _prepare(self, batch: int) -> bool:
         """Bring the knobs to the device; were they turned? With other parts in use, or a knob's
         tensor in another place, an old recording is void."""
@@ -136,7 +147,8 @@ class Engine:
         return Point(image, losses, gradient, best, torch.where(better, losses, point.best_losses))
 
     def _evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
+        # All in one thread: what cuDNN and cuBLAS have set up in another, a recording would miss.
+        with torch.enable_grad(), torch.autograd.set_multithreading_enabled(False):
             image = image.detach().requires_grad_()
             parts = self.objective.parts(image, self.network, self.needs)
             losses = torch.stack(list(parts.values()))
@@ -148,21 +160,33 @@ class Engine:
     def _record(self) -> None:
         graph, device = torch.cuda.CUDAGraph(), self.point.image.device
         self.point = self.point.clone()  # the old one was given away and may not change
+        self._take_stream(device)
+        before = torch.cuda.current_stream(device)
         try:
             with (
                 _one_recording,
                 torch.cuda.device(device),
-                torch.autograd.set_multithreading_enabled(False),
-                torch.cuda.graph(
-                    graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local"
-                ),
+                torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
             ):
                 self.point.copy_(self._next(self.point))
             self.graph = graph
         except RuntimeError as error:
-            self.recordable = False
+            self.recordable = Engine.records = False
             reason = str(error).splitlines()[0]
             warnings.warn(f"no CUDA graph ({reason}); going on without, slower", stacklevel=2)
+        finally:
+            # A recording that CUDA has broken off leaves this thread on the stream of it.
+            torch.cuda.set_stream(before)
+
+    def _take_stream(self, device: torch.device) -> None:
+        """One for all recordings of this engine, and of no other as long as it lives.
+
+        cuBLAS keeps a workspace for each stream it has seen, and a graph those of its own.
+        """
+        if self.stream is None:
+            idle = _idle_streams.setdefault(device, [])
+            self.stream = idle.pop() if idle else torch.cuda.Stream(device)
+            weakref.finalize(self, idle.append, self.stream)
 
     def _keep_pace(self) -> None:
         """Let Python be one step ahead of the GPU, no more, so that Stop means now."""

@@ -213,8 +213,8 @@ def _made_of(
     for image, gradient in way[2 :: max(1, len(way) // 3)] or way[-1:]:
         x = image.clone().requires_grad_()
         slopes = [torch.autograd.grad(s.sum(), x, retain_graph=True)[0] for s in shares(x)]
-        rows.append(torch.stack([slope.flatten() for slope in slopes], 1).double())
-        aims.append(gradient.flatten().double())
+        rows.append(torch.stack([slope.flatten() for slope in slopes], 1).cpu().double())
+        aims.append(gradient.flatten().cpu().double())
     terms, whole = torch.cat(rows), torch.cat(aims)
     size = terms.square().sum(0).sqrt()
     found = torch.linalg.lstsq(terms / size, whole[:, None]).solution[:, 0]

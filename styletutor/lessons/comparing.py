@@ -64,7 +64,7 @@ def alike(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
         return isinstance(value, dict) and all(alike(value[key], wanted[key]) for key in wanted)
     try:
-        value, wanted = (torch.as_tensor(v).detach().double().cpu() for v in (value, wanted))
+        value, wanted = (torch.as_tensor(v).detach().cpu().double() for v in (value, wanted))
     except (TypeError, ValueError, RuntimeError):
         return value == wanted
     if value.shape != wanted.shape or not torch.isfinite(torch.stack([value, wanted])).all():
@@ -132,7 +132,9 @@ def _lost(value: Tensor, wanted: Tensor, case: Sequence[Any]) -> bool:
 def _ratio(value: Any, wanted: Any) -> float:
     """The number that all of `wanted` is multiplied with to give `value`, or NaN."""
     try:
-        value, wanted = (torch.as_tensor(v).detach().double().flatten() for v in (value, wanted))
+        value, wanted = (
+            torch.as_tensor(v).detach().cpu().double().flatten() for v in (value, wanted)
+        )
     except (TypeError, ValueError, RuntimeError):
         return math.nan
     if value.shape != wanted.shape or not wanted.abs().max() > 0:
@@ -185,7 +187,7 @@ def far_off(given: Sequence[Any], expected: Sequence[Any], cases: Sequence[Any])
             return next(key for key in wanted if not alike(value[key], wanted[key]))
         if not isinstance(wanted, Tensor) or not wanted.ndim:
             return f"for {_shapes(case)} it should be {_short(wanted)}, yours is {_short(value)}."
-        gap = (value.detach().double() - wanted.double()).abs()
+        gap = (value.detach().cpu().double() - wanted.cpu().double()).abs()
         place = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
         return (
             f"for {_shapes(case)} the number at {list(place)} should be "

@@ -15,11 +15,11 @@ GROWS = {"conv": 2, "relu": 0, "pool": 1}
 
 def _one_feature(patch: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     """Σ kernel · patch + bias over colours, rows and columns; (C, 3, 3) twice → a number."""
-    total = bias.double()
+    total = bias.cpu().double()
     for c in range(patch.shape[0]):
         for u in range(3):
             for v in range(3):
-                total = total + kernel[c, u, v].double() * patch[c, u, v].double()
+                total = total + kernel[c, u, v].cpu().double() * patch[c, u, v].cpu().double()
     return total
 
 

@@ -49,7 +49,7 @@ def _symmetric(answer: Answer, features: Tensor) -> bool:
 
 
 def _semidefinite(answer: Answer, features: Tensor) -> bool:
-    values = torch.linalg.eigvalsh(answer(features).detach().double())
+    values = torch.linalg.eigvalsh(answer(features).detach().cpu().double())
     return bool(values.min() >= -1e-4 * values.abs().max())
 
 

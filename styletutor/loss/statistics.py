@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -151,7 +151,9 @@ def quantiles(features: Tensor, weights: Tensor | None = None) -> Tensor:
     new directions at each step. bfloat16 features are widened first.
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    along = _positions_by_channels(features) @ _directions(features.shape[1]).to(features)
+    along = _positions_by_channels(features) @ _directions(
+        features.shape[1], features.device, features.dtype
+    )
     values, order = along.mT.sort(-1)
     if weights is None:
         counts = torch.ones_like(values)
@@ -168,12 +170,12 @@ def quantiles(features: Tensor, weights: Tensor | None = None) -> Tensor:
     return BINS * whole.diff(dim=-1)
 
 
-@lru_cache
-def _directions(channels: int) -> Tensor:
-    """The columns are orthonormal, in random directions."""
+@cache
+def _directions(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The columns are orthonormal, in random directions, the same on every machine."""
     generator = torch.Generator().manual_seed(channels)
     drawn = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(drawn).Q
+    return torch.linalg.qr(drawn).Q.to(dtype).to(device)
 
 
 def trace_of_root(matrices: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class _Take(torch.autograd.Function):
         return whole, None
 
 
-@lru_cache(maxsize=256)
+@cache
 def index(places: tuple[int, ...], device: torch.device) -> Tensor:
-    """Places as a tensor on a device."""
+    """Places as a tensor on a device, where it stays: a recorded step reads it there."""
     return torch.tensor(places, device=device)

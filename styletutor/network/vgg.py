@@ -115,14 +115,14 @@ class VGG(nn.Module):
         _check_choice("edge", edge, EDGES)
         other = copy.copy(self)
         other.pooling, other.round_up, other.edge = pooling or self.pooling, round_up, edge
-        factor = torch.tensor(gain, dtype=torch.float64, device=self.device).expand(3) * white
+        factor = torch.tensor(gain, dtype=torch.float64).expand(3) * white  # MPS has no float64
         factor = (factor * strength).view(1, 3, 1, 1)
         if (factor != 1).any():
             convolutions = nn.ModuleDict(self.convolutions.items())
             for name, conv in self.convolutions.items() if strength != 1 else ():
                 convolutions[name] = FrozenConv(conv.weight, conv.bias * strength)
             first = convolutions["conv1_1"]
-            weight = (first.weight.double() * factor).to(first.weight.dtype)
+            weight = (first.weight.cpu().double() * factor).to(first.weight.dtype).to(self.device)
             convolutions["conv1_1"] = FrozenConv(weight, first.bias)
             convolutions.to(memory_format=torch.channels_last)
             other._modules = {**self._modules, "convolutions": convolutions}

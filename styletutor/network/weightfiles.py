@@ -126,7 +126,7 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
         if not half.isfinite().all():
             raise ValueError(f"{name} has weights above 65504, too large for half precision")
         tensors |= {f"{name}.weight": half, f"{name}.bias": conv.bias}
-    mean = json.dumps(network.mean.flatten().double().tolist())
+    mean = json.dumps(network.mean.flatten().tolist())
     says = {"trained_on": network.trained_on, "pooling": network.pooling, "mean": mean}
     says |= {"level": str(network.level)} if network.level else {}
     data = save(tensors, says)

@@ -21,7 +21,7 @@ def keep_colours(images: Tensor, content: Tensor) -> Tensor:
 
     light, colour = (rgb2ycbcr(_channels_last(p)) for p in torch.broadcast_tensors(images, content))
     mixed = ycbcr2rgb(np.concatenate([light[..., :1], colour[..., 1:]], axis=-1))
-    return torch.from_numpy(mixed).permute(0, 3, 1, 2).to(images).clamp(0, 1)
+    return _like(torch.from_numpy(mixed).permute(0, 3, 1, 2), images)
 
 
 def match_colours(style: Tensor, content: Tensor, how: str = "match") -> Tensor:
@@ -32,14 +32,18 @@ def match_colours(style: Tensor, content: Tensor, how: str = "match") -> Tensor:
     "histogram" each channel's whole histogram; values that are alike stay so, and go to the middle
     of their ranks.
     """
+    pixels, wanted = (p.detach().cpu().double().flatten(2)[0] for p in (style, content))
     if how == "histogram":
-        channels = (picture.detach().double().cpu().flatten(2)[0] for picture in (style, content))
-        matched = [_ranked_as(*pair) for pair in zip(*channels, strict=True)]
-        return torch.stack(matched).view(style.shape).to(style).clamp(0, 1)
-    pixels, wanted = (picture.double().flatten(2)[0] for picture in (style, content))
+        matched = [_ranked_as(*pair) for pair in zip(pixels, wanted, strict=True)]
+        return _like(torch.stack(matched).view(style.shape), style)
     mean, aim = pixels.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
     change = _power(wanted, 0.5) @ _power(pixels, -0.5)
-    return (change @ (pixels - mean) + aim).view(style.shape).to(style).clamp(0, 1)
+    return _like((change @ (pixels - mean) + aim).view(style.shape), style)
+
+
+def _like(values: Tensor, picture: Tensor) -> Tensor:
+    """In [0, 1], of its type and on its device: rounded first, for MPS has no float64."""
+    return values.to(picture.dtype).to(picture.device).clamp(0, 1)
 
 
 def _ranked_as(values: Tensor, wanted: Tensor) -> Tensor:
@@ -58,4 +62,4 @@ def _power(pixels: Tensor, exponent: float) -> Tensor:
 
 
 def _channels_last(pictures: Tensor) -> np.ndarray:
-    return pictures.detach().double().permute(0, 2, 3, 1).cpu().numpy()
+    return pictures.detach().cpu().double().permute(0, 2, 3, 1).numpy()
