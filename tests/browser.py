@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -75,8 +75,11 @@ class Server:
 
     def kernels(self) -> list[psutil.Process]:
         # Voilà does not list its kernels in the REST API.
-        children = psutil.Process(self.process.pid).children()
-        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        there = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                there += [child] if child.status() != psutil.STATUS_ZOMBIE else []
+        return there
 
     def api(self, path: str, method: str = "GET") -> Any:
         """Jupyter's REST API, as `api("kernels")`."""

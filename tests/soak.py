@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -31,7 +32,7 @@ from styletutor.widgets.kiosk.visitors import PROTOCOL
 
 COMMAND = "from styletutor.cli import main; raise SystemExit(main())"
 VISITORS, ANSWER, SETTLED, GROWTH = 10, 1.0, 90.0, 100e6  # seconds, seconds, bytes
-QUIET = (OSError, websocket.WebSocketException)
+QUIET = (OSError, HTTPException, websocket.WebSocketException)
 
 
 class Soak:
