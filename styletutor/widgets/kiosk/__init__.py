@@ -15,7 +15,12 @@ from voila.app import Voila
 from voila.exporter import VoilaExporter
 from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
 
-from styletutor.widgets.kiosk.visitors import CHECKED_EVERY, GuardedConnection, Leavers
+from styletutor.widgets.kiosk.visitors import (
+    CHECKED_EVERY,
+    GuardedConnection,
+    Leavers,
+    bound_headers,
+)
 
 HERE = Path(__file__).parent
 OPTIONS = [
@@ -58,6 +63,7 @@ def serve(options: Sequence[str]) -> None:
     # Voilà's page says goodbye without the proof that this asks for, and its kernel would stay
     # for a while. The request has to name a kernel's id, which no other site can guess.
     VoilaShutdownKernelHandler.check_xsrf_cookie = lambda _: None
+    bound_headers()
     _compile_templates_once()
     others = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(HERE), others]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.web import Finish
+from voila.tornado import kernel_websocket_handler
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 PARTS = 100  # of one message; an upload has six
@@ -20,9 +21,7 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
     """A page's connection to its kernel, which ends where it is not of the newest protocol.
 
     jupyter_server 2.21 (`deserialize_msg_from_ws_v1`) counts as far as the first eight bytes of a
-    message say, and Voilà 0.5 (`read_header_from_binary_message`) as those of an answer in an older
-    protocol happen to say: practically for ever, with the server of all visitors. To a page that
-    has just gone an answer is put into the older protocol, whatever was spoken.
+    message say: practically for ever, and with it the server of all visitors.
     """
 
     async def prepare(self) -> None:
@@ -33,15 +32,28 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
         await super().prepare()
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
-        told = incoming_msg[:8] if isinstance(incoming_msg, bytes) else b"\xff"
-        if int.from_bytes(told, "little") <= PARTS:
+        if isinstance(incoming_msg, bytes) and _has_few_parts(incoming_msg):
             super().handle_incoming_message(incoming_msg)
         else:
             self.websocket_handler.close(1003, "this is no message to a kernel")
 
-    def handle_outgoing_message(self, stream: str, outgoing_msg: list[Any]) -> None:
-        if self.subprotocol == PROTOCOL:
-            super().handle_outgoing_message(stream, outgoing_msg)
+
+def bound_headers() -> None:
+    """Mend the same in what Voilà 0.5 makes of answers (`read_header_from_binary_message`).
+
+    One to a page that has just gone is put into an older protocol, whatever was spoken before, and
+    its first eight bytes are anything.
+    """
+    read = kernel_websocket_handler.read_header_from_binary_message
+
+    def read_header(message: bytes) -> dict[str, Any] | None:
+        return read(message) if _has_few_parts(message) else None
+
+    kernel_websocket_handler.read_header_from_binary_message = read_header
+
+
+def _has_few_parts(message: bytes) -> bool:
+    return int.from_bytes(message[:8], "little") <= PARTS
 
 
 class Leavers:
