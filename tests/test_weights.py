@@ -464,7 +464,7 @@ def test_unknown_names_and_missing_files(name: str, hint: str) -> None:
 
 
 def test_a_folder_is_no_weight_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(IsADirectoryError, match="is a folder; name the weight file inside"):
         load_vgg(tmp_path)
 
 

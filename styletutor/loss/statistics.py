@@ -171,7 +171,9 @@ def quantiles(features: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 @cache
-def _directions(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _directions(
+    channels: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+) -> Tensor:
     """The columns are orthonormal, in random directions, the same on every machine."""
     generator = torch.Generator().manual_seed(channels)
     drawn = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
