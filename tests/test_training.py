@@ -268,7 +268,7 @@ def test_what_a_painting_and_its_style_have_both_wrong_is_not_counted() -> None:
     apart = painted.paintings_apart(ours, theirs)
     assert float(apart) == pytest.approx(painted.COUNTS * wrong / whole, rel=1e-4)
     same = painted.paintings_apart(ours[:3].repeat(2, 1, 1, 1), theirs[:3].repeat(2, 1, 1, 1))
-    assert float(same) == 0
+    assert float(same) < 1e-9 * float(apart)  # but for rounding
 
 
 def test_the_student_paints_a_crop_in_the_style_of_another(
