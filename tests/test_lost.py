@@ -16,6 +16,7 @@ from test_cli import in_a_process, refused, transfer
 
 import styletutor as st
 from styletutor.cli import main
+from styletutor.cli.telling import save_somewhere
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and descriptors of Unix")
 FULL = Path("/dev/full")
@@ -150,3 +151,75 @@ def test_a_descent_that_is_lost_says_so(tmp_path: Path, capsys: pytest.CaptureFi
 
     rows = json.loads(report.read_text(), parse_constant=strict)["history"]
     assert rows[0]["total"] > 0 and rows[1]["total"] is None
+
+
+def test_no_home_and_nothing_temporary_are_no_reason_to_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may be missing, or forbidden, while the other is there."""
+
+    def fails(error: Exception) -> object:
+        def find(*_: object) -> None:
+            raise error
+
+        return find
+
+    def save(path: str) -> None:
+        Path(path).write_text("painted")
+
+    gone = str(tmp_path / "gone" / "o.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "home", fails(RuntimeError("Could not determine home directory.")))
+        patch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+        assert save_somewhere(save, gone, [])[0] == str(tmp_path / "o.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "home", lambda: tmp_path)
+        patch.setattr("tempfile.gettempdir", fails(FileNotFoundError("No usable temporary")))
+        assert save_somewhere(save, gone, [])[0] == str(tmp_path / "o-2.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("styletutor.cli.telling._unused", fails(PermissionError("forbidden")))
+        with pytest.raises(FileNotFoundError, match="gone"):
+            save_somewhere(save, gone, [tmp_path])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--checkpoint-output", "~/photo%s.png"],
+        ["--checkpoint-output", "film%s.gif", "--timelapse", "film2.gif"],
+        ["--checkpoint-output", "r%s.png", "--report", "r2.png"],
+        ["--checkpoint-output", "c%s.png", "--checkpoint", "c2.png"],
+        ["--report", "w.safetensors"],
+    ],
+)
+def test_no_input_and_no_other_output_is_overwritten(
+    more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(tmp_path / "w.safetensors"))
+    Path("w.safetensors").write_bytes(b"dear")
+    st.save_image(st.load_image("coins", 40), "photo2.png")
+    words = ["transfer", "--content", "photo2.png", "--styles", "coins", "--size", "40"]
+    words += ["--weights", "pocket", "--evaluations", "2", "--output", "o.png", *more]
+    words += ["--checkpoint-iterations", "2"] if "--checkpoint-output" in more else []
+    before = Path("photo2.png").read_bytes()
+    assert main(words) == 2
+    assert "would overwrite" in capsys.readouterr().err
+    assert Path("photo2.png").read_bytes() == before
+    assert Path("w.safetensors").read_bytes() == b"dear" and not Path("o.png").exists()
+
+
+def test_what_is_resumed_is_not_overwritten_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*transfer(Path("o.png")), "--evaluations", "2"]
+    assert main([*words, "--checkpoint", "c4.png"]) == 0
+    before = Path("c4.png").read_bytes()
+    words = ["transfer", "--resume", "c4.png", "--evaluations", "4", "--output", "p.png"]
+    words += ["--checkpoint", "d", "--checkpoint-iterations", "4"]
+    assert main([*words, "--checkpoint-output", "c%s.png"]) == 2
+    assert "would overwrite c4.png" in capsys.readouterr().err
+    assert Path("c4.png").read_bytes() == before

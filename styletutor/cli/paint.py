@@ -24,7 +24,7 @@ from styletutor.cli.telling import save_somewhere, say
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
 from styletutor.pictures.images import check_fits, check_writable
-from styletutor.pictures.writing import check_apart, try_writing
+from styletutor.pictures.writing import check_apart, real_path, try_writing
 from styletutor.runs.checkpoints import without_interrupts
 from styletutor.runs.inputs import scale_content
 from styletutor.runs.result import Result
@@ -196,14 +196,18 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
         check_writable(numbered(arguments.checkpoint_output, 0))
     if arguments.start not in (None, *STARTS):
         pictures = [*pictures, arguments.start]
-    inputs = [*pictures, arguments.weights, arguments.settings]
+    inputs = [
+        *pictures,
+        arguments.weights,
+        arguments.settings,
+        os.environ.get("STYLETUTOR_WEIGHTS"),
+    ]
     check_apart(outputs, inputs)
     if where:
-        existing = [name for name in inputs if name is not None and os.path.isfile(name)]
         most = max(10_000, arguments.evaluations or 0)
-        names = {os.path.realpath(numbered(where, n)) for n in range(often, most + 1, often)}
-        for name in (*existing, arguments.output):
-            if os.path.realpath(name) in names:
+        names = {real_path(numbered(where, n)) for n in range(often, most + 1, often)}
+        for name in (*inputs, *outputs, arguments.resume):
+            if name is not None and real_path(name) in names:
                 raise ValueError(f"--checkpoint-output {where} would overwrite {name}; change it")
     check_apart([o for o in outputs if o != arguments.checkpoint], [arguments.resume])
     for name in pictures:

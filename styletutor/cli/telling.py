@@ -50,9 +50,11 @@ def save_somewhere(
         return path, ""
     except OSError as error:
         reason = error
-    for folder in (*folders, Path.home(), tempfile.gettempdir()):
-        other = _unused(Path(folder) / Path(path).name)
-        with suppress(OSError):
+    for find in (*(lambda folder=folder: folder for folder in folders), Path.home,
+                 tempfile.gettempdir):  # fmt: skip
+        # A user may have no home, or one that may not be entered, and a machine nothing temporary.
+        with suppress(OSError, RuntimeError):
+            other = _unused(Path(find()) / Path(path).name)
             save(str(other))
             return str(other), f"{reason}; saved {other} instead"
     raise reason

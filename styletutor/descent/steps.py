@@ -91,8 +91,9 @@ def descend(
 
     With the `state` of a step, `Step.state()`, and otherwise the same arguments it goes on from
     that step, which comes first, without another look at it; on a CPU to the same bits. With more
-    `evaluations` than it was begun with it goes on for longer. `record` is what had happened until
-    then.
+    `evaluations` than it was begun with it goes on for longer; what a run that had them from the
+    start comes to is the same only without stages, exact and not coarse to fine. `record` is what
+    had happened until then.
 
     Raises ValueError for no budget, if the loss of the start is not a finite number, or for a
     state that is of another size than its evaluation has.

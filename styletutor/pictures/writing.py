@@ -30,12 +30,12 @@ def write_file(path: PathLike, data: bytes) -> None:
 def check_apart(outputs: Iterable[PathLike | None], inputs: Iterable[PathLike | None]) -> None:
     """Raise ValueError if two outputs are the same file, or an output is one of the inputs."""
     written: list[str] = []
-    for output in (_real(o) for o in outputs if o is not None):
+    for output in (real_path(o) for o in outputs if o is not None):
         if output in written:
             raise ValueError(f"{output} is named for two outputs; give each a name of its own")
         written.append(output)
-        for name in (i for i in inputs if i is not None and os.path.exists(_real(i))):
-            if os.path.exists(output) and os.path.samefile(_real(name), output):
+        for name in (i for i in inputs if i is not None and os.path.exists(real_path(i))):
+            if os.path.exists(output) and os.path.samefile(real_path(name), output):
                 raise ValueError(f"the output would overwrite the input {name}; choose another")
 
 
@@ -54,7 +54,7 @@ def try_writing(path: PathLike) -> None:
 
 def _check_target(path: PathLike) -> str | None:
     """The file to replace, behind any symbolic link; None for a device, to be written into."""
-    target = _real(path)
+    target = real_path(path)
     if os.path.isdir(target):
         raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it")
     if os.path.exists(target) and not os.path.isfile(target):
@@ -66,7 +66,7 @@ def _check_target(path: PathLike) -> str | None:
     return target
 
 
-def _real(path: PathLike) -> str:
+def real_path(path: PathLike) -> str:
     """Where a path leads: "~" is the home, and links are followed."""
     return os.path.realpath(os.path.expanduser(path))
 
