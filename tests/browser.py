@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -48,6 +49,7 @@ SETTINGS = {
 }
 PANEL = """const panel = [...window.jupyterapp?.shell.widgets('main') ?? []]
     .find(widget => widget.context?.path === given.path);"""
+STUDIO = ("-c", "from styletutor.cli import main; raise SystemExit(main())", "studio")
 TEXT = """cell => cell.model.outputs.toJSON().map(output =>
     output.text ?? output.traceback?.join('\\n') ?? output.data['text/plain'] ?? '').join('')"""
 
@@ -80,6 +82,19 @@ class Server:
             with suppress(psutil.NoSuchProcess):
                 there += [child] if child.status() != psutil.STATUS_ZOMBIE else []
         return there
+
+    def comes_to(self, kernels: int, seconds: float) -> bool:
+        """Has it so many kernels before that time is over?"""
+        until = time.monotonic() + seconds
+        while len(self.kernels()) != kernels and time.monotonic() < until:
+            time.sleep(0.2)
+        return len(self.kernels()) == kernels
+
+    @property
+    def studio(self) -> str:
+        """The address with its token that `styletutor studio` shows in the terminal."""
+        shown = rf"{re.escape(self.address)}/\?token=\w+"
+        return re.search(shown, (self.home / "log").read_text())[0]
 
     def api(self, path: str, method: str = "GET") -> Any:
         """Jupyter's REST API, as `api("kernels")`."""

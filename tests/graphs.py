@@ -112,7 +112,7 @@ class Simulated:
     def __init__(self) -> None:
         self.graphs: list[Graph] = []
         self.streams: list[object] = []
-        self.stream, self.capturing, self.fault = "the usual", False, None
+        self.stream, self.capturing = "the usual", False
 
     @contextmanager
     def record(self, graph: Graph, stream: object, capture_error_mode: str) -> Iterator[None]:

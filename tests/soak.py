@@ -25,12 +25,11 @@ import websocket
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browser import FLAGS, Server, find_chromium, serving
+from browser import FLAGS, STUDIO, Server, find_chromium, serving
 from playwright.sync_api import sync_playwright
 
 from styletutor.widgets.kiosk.visitors import PROTOCOL
 
-COMMAND = "from styletutor.cli import main; raise SystemExit(main())"
 VISITORS, ANSWER, SETTLED, GROWTH = 10, 1.0, 90.0, 100e6  # seconds, seconds, bytes
 QUIET = (OSError, HTTPException, websocket.WebSocketException)
 
@@ -40,8 +39,7 @@ class Soak:
 
     def __init__(self, server: Server, seed: int) -> None:
         self.server, self.seed, self.over = server, seed, threading.Event()
-        log = (server.home / "log").read_text()
-        self.page = re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", log)[0]
+        self.page = server.studio
         self.counts: dict[str, int] = {}
         self.answers: list[float] = []
 
@@ -67,7 +65,9 @@ class Soak:
         if what == "never shown":
             return
         host, token = urlsplit(self.page).netloc, self.page.partition("=")[2]
-        address = f"ws://{host}/api/kernels/{kernel}/channels?token={token}&session_id={number()}"
+        address = (
+            f"ws://{host}/api/kernels/{kernel}/channels?token={token}&session_id={time.time_ns():x}"
+        )
         spoken = PROTOCOL if what == "vanished" else chance.choice((PROTOCOL, "other", None))
         with suppress(*QUIET):
             socket = websocket.create_connection(
@@ -96,32 +96,19 @@ class Soak:
                     page.locator(".st-picture img.st-after").wait_for(timeout=120_000)
 
 
-def number() -> str:
-    return f"{time.time_ns():x}"
-
-
-def settled(server: Server, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while server.kernels() and time.monotonic() < until:
-        time.sleep(1)
-    return not server.kernels()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    folders = tempfile.TemporaryDirectory, tempfile.TemporaryDirectory
-    program = ("-c", COMMAND, "studio", "--ip=127.0.0.1")
     with (
-        folders[0]() as home,
-        folders[1]() as folder,
-        serving(Path(folder), Path(home), *program) as server,
+        tempfile.TemporaryDirectory() as home,
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), Path(home), *STUDIO, "--ip=127.0.0.1") as server,
     ):
         soak, process = Soak(server, arguments.seed), psutil.Process(server.process.pid)
         urlopen(soak.page, timeout=120).read()  # all that the first page needs is loaded
-        gone = settled(server, SETTLED)
+        gone = server.comes_to(0, SETTLED)
         before = process.memory_info().rss
         work = [soak.watch, soak.paint, *[lambda n=n: soak.visit(n) for n in range(VISITORS - 1)]]
         threads = [threading.Thread(target=each) for each in work]
@@ -134,7 +121,7 @@ def main() -> int:
         soak.over.set()
         for thread in threads:
             thread.join()
-        gone = settled(server, SETTLED) and gone
+        gone = server.comes_to(0, SETTLED) and gone
         more = process.memory_info().rss - before
     slowest, count = max(soak.answers), len(soak.answers)
     print(f"{soak.counts}; at most {most} kernels at once, {'all' if gone else 'NOT all'} gone")

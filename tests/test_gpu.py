@@ -21,6 +21,12 @@ pytestmark = [
 LAYERS = {"content_layers": "relu3_2", "style_layers": ["relu1_1", "relu2_1"]}
 
 
+@pytest.fixture(autouse=True)
+def recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test in which a recording fails does not switch them off for all after it."""
+    monkeypatch.setattr(Engine, "records", True)
+
+
 def make(device: str, side: int = 64) -> tuple[Objective, torch.Tensor]:
     vgg = make_tiny_vgg().to(device)
     content, style, start = (random_pictures(1, side, 96, seed=s).to(device) for s in (1, 2, 3))

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 import websocket
-from browser import FLAGS, Server, Tab, find_chromium, serving
+from browser import FLAGS, STUDIO, Server, Tab, find_chromium, serving
 from conftest import random_pictures
 from PIL import Image
 
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
-COMMAND = "from styletutor.cli import main; raise SystemExit(main())"
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("empty")
     soon = ("--Kiosk.left=5", "--Kiosk.unseen=15")
-    program = ("-c", COMMAND, "studio", "--ip=127.0.0.1", "--theme=dark", *soon)
+    program = (*STUDIO, "--ip=127.0.0.1", "--theme=dark", *soon)
     with serving(folder, home, *program) as server:
         yield server
 
@@ -44,7 +42,7 @@ def studio(chromium: "Browser", served: Server) -> Iterator[Tab]:
     """The page at the address that the terminal shows, for small pictures and many evaluations."""
     with chromium.new_context(viewport={"width": 1280, "height": 720}) as context:
         tab = Tab(context.new_page(), served)
-        tab.page.goto(address_of(served), timeout=120_000)
+        tab.page.goto(served.studio, timeout=120_000)
         tab.page.get_by_role("tab", name="Settings").click()
         for name, key in (("size", "Home"), ("evaluations", "End")):
             tab.page.get_by_role("slider", name=name).press(key)
@@ -53,11 +51,6 @@ def studio(chromium: "Browser", served: Server) -> Iterator[Tab]:
         tab.page.close(run_before_unload=True)
         _, alive = psutil.wait_procs(served.kernels(), timeout=30)
         assert not alive, "a closed page leaves its kernel"
-
-
-def address_of(served: Server) -> str:
-    log = (served.home / "log").read_text()
-    return re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", log)[0]
 
 
 def press(studio: Tab, name: str) -> None:
@@ -149,17 +142,9 @@ def test_the_browser_is_opened_with_the_token(monkeypatch: pytest.MonkeyPatch) -
 # --- visitors who do as they please
 
 
-def in_time(served: Server, expected: int, seconds: float) -> bool:
-    """Does the server come down, or up, to so many kernels?"""
-    until = time.monotonic() + seconds
-    while len(served.kernels()) != expected and time.monotonic() < until:
-        time.sleep(0.2)
-    return len(served.kernels()) == expected
-
-
 def test_rubbish_from_one_visitor_does_not_hold_up_the_others(served: Server) -> None:
-    token = address_of(served).partition("=")[2]
-    with urlopen(address_of(served), timeout=120) as answer:
+    token = served.studio.partition("=")[2]
+    with urlopen(served.studio, timeout=120) as answer:
         kernel = re.search(r'"kernelId": "([\w-]+)"', answer.read().decode())[1]
     address = f"ws://127.0.0.1:{urlsplit(served.address).port}/api/kernels/{kernel}/channels"
     address += f"?token={token}&session_id=rubbish"
@@ -175,7 +160,7 @@ def test_rubbish_from_one_visitor_does_not_hold_up_the_others(served: Server) ->
             began = time.monotonic()
             assert urlopen(f"{served.address}/login", timeout=5).status == 200
             assert time.monotonic() - began < 1, (protocols, each)
-    assert in_time(served, 0, 30), "the kernel of a page that was left stays"
+    assert served.comes_to(0, 30), "the kernel of a page that was left stays"
 
 
 def test_a_browser_that_is_killed_ends_its_run(served: Server, chromium: "Browser") -> None:
@@ -183,7 +168,7 @@ def test_a_browser_that_is_killed_ends_its_run(served: Server, chromium: "Browse
     mark = "--to-be-killed"
     program = {"executable_path": find_chromium(), "args": [*FLAGS, mark]}
     page = chromium.browser_type.launch(**program).new_page()
-    page.goto(address_of(served), timeout=120_000)
+    page.goto(served.studio, timeout=120_000)
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".st-picture img.st-after")).to_be_visible()
     assert len(served.kernels()) == 1
@@ -191,7 +176,7 @@ def test_a_browser_that_is_killed_ends_its_run(served: Server, chromium: "Browse
         with suppress(psutil.Error):
             if mark in process.cmdline():
                 process.kill()
-    assert in_time(served, 0, 30), "the kernel of a killed browser stays"
+    assert served.comes_to(0, 30), "the kernel of a killed browser stays"
 
 
 class Kernels:

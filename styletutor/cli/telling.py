@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,14 +50,19 @@ def save_somewhere(
         return path, ""
     except OSError as error:
         reason = error
-    for find in (*(lambda folder=folder: folder for folder in folders), Path.home,
-                 tempfile.gettempdir):  # fmt: skip
-        # A user may have no home, or one that may not be entered, and a machine nothing temporary.
-        with suppress(OSError, RuntimeError):
-            other = _unused(Path(find()) / Path(path).name)
+    for folder in _places(folders):
+        with suppress(OSError):  # it may be one that may not be entered
+            other = _unused(folder / Path(path).name)
             save(str(other))
             return str(other), f"{reason}; saved {other} instead"
     raise reason
+
+
+def _places(folders: Iterable[str | Path]) -> Iterator[Path]:
+    yield from map(Path, folders)
+    for find in (Path.home, tempfile.gettempdir):
+        with suppress(OSError, RuntimeError):  # a user without a home, no temporary folder
+            yield Path(find())
 
 
 def _unused(path: Path) -> Path:

@@ -100,8 +100,9 @@ def fetch_vgg19() -> Path:
         url = VGG19_Weights.IMAGENET1K_V1.url
     try:
         size = 550
-        with suppress(HTTPError, ValueError), urlopen(Request(url, method="HEAD"), timeout=5) as at:
-            size = int(at.headers["Content-Length"] or 550e6) / 1e6
+        head = Request(url, method="HEAD")
+        with suppress(HTTPError, TypeError, ValueError), urlopen(head, timeout=5) as answer:
+            size = int(answer.headers["Content-Length"]) / 1e6
         print(f"styletutor: downloading {size:.0f} MB from {url} to {path}", file=sys.stderr)
         path.parent.mkdir(parents=True, exist_ok=True)
         socket.setdefaulttimeout(30)  # torch.hub would wait for ever on a line that went quiet
