@@ -160,6 +160,16 @@ def test_rubbish_from_one_visitor_does_not_hold_up_the_others(served: Server) ->
             began = time.monotonic()
             assert urlopen(f"{served.address}/login", timeout=5).status == 200
             assert time.monotonic() - began < 1, (protocols, each)
+    # What comes after the message for which a visitor is shown out is not read in another protocol.
+    visitor = websocket.create_connection(address, 10, subprotocols=[PROTOCOL])
+    visitor.recv()  # of the kernel, which is therefore connected
+    with suppress(websocket.WebSocketException, OSError):
+        for each in (b"\xff" * 50, *[(6).to_bytes(8, "little")] * 5):
+            visitor.send_binary(each)
+            time.sleep(0.1)
+    began = time.monotonic()
+    assert urlopen(f"{served.address}/login", timeout=60).status == 200
+    assert time.monotonic() - began < 1
     assert served.comes_to(0, 30), "the kernel of a page that was left stays"
 
 

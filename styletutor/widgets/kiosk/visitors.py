@@ -21,7 +21,9 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
     """A page's connection to its kernel, which ends where it is not of the newest protocol.
 
     jupyter_server 2.21 (`deserialize_msg_from_ws_v1`) counts as far as the first eight bytes of a
-    message say: practically for ever, and with it the server of all visitors.
+    message say: practically for ever, and with it the server of all visitors. Once a connection is
+    closing it takes what still comes for the older protocol's (`deserialize_binary_message`), which
+    counts likewise, in the other order of bytes.
     """
 
     async def prepare(self) -> None:
@@ -32,6 +34,8 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
         await super().prepare()
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
+        if self.subprotocol != PROTOCOL:
+            return
         if isinstance(incoming_msg, bytes) and _has_few_parts(incoming_msg):
             super().handle_incoming_message(incoming_msg)
         else:
