@@ -13,7 +13,7 @@ import torch
 
 from styletutor.cookbook.published import recipes
 from styletutor.descent import descend
-from styletutor.descent.forecast import largest_side, predict
+from styletutor.descent.forecast import Room, largest_side, predict
 from styletutor.descent.method import EVALUATIONS, Method
 from styletutor.loss.objective import Objective
 from styletutor.machine import GIB, free_bytes
@@ -21,7 +21,7 @@ from styletutor.network.vgg import VGG
 from styletutor.network.weights import describe_vgg19
 from styletutor.pictures.loading import load_image
 
-SIZE, SIZES = 256, (256, 512)
+SIZE, SIZES, TILE = 256, (256, 512), 512
 
 
 def examine(vgg: VGG) -> Iterator[str]:
@@ -50,8 +50,10 @@ def examine(vgg: VGG) -> Iterator[str]:
             f"{predict(vgg, (size, size), content, style, **how) / GIB:.1f} GiB of memory"
         )
     free = free_bytes(vgg.device)
-    side = largest_side(vgg, (1, 1), free, content, style, **how)
-    yield f"            the largest square that fits in what is free: {side}×{side} pixels"
+    whole = largest_side(vgg, (1, 1), free, content, style, **how)
+    tiled = largest_side(vgg, (1, 1), free, content, style, room=Room(TILE), **how)
+    yield f"            the largest square that fits in what is free: {whole}×{whole} pixels,"
+    yield f"            in tiles of {TILE} pixels (--tile {TILE}) {tiled}×{tiled}"
 
 
 def _layers(vgg: VGG) -> tuple[list[str], list[str]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from math import prod
 
+import numpy as np
 import psutil
 import torch
 
@@ -95,6 +99,25 @@ def shortage(error: BaseException) -> str | None:
         os.strerror(each) for each in SHORTAGES if number == each or os.strerror(each) in words
     )
     return next(lacks, "").lower() or None
+
+
+def zeros_on_disk(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+    """Zeros in a file without a name, which goes when they do.
+
+    The system holds of it in memory what it has room for. Raises OSError if the disk has too
+    little, since a hole in a file that cannot be filled would end the process.
+    """
+    needed, folder = prod(shape) * dtype.itemsize, tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"{folder} has {free / GIB:.1f} GiB free, but {needed / GIB:.1f} are needed for what "
+            "does not fit into memory; make room, set TMPDIR to another folder, or take Adam"
+        )
+    with tempfile.TemporaryFile() as file:
+        file.truncate(needed)
+        kind = str(dtype).removeprefix("torch.")
+        return torch.from_numpy(np.memmap(file, kind, "r+", shape=shape))
 
 
 def give_back() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,18 @@ def test_the_forecast_is_near_what_a_process_takes(side: int) -> None:
     assert needed == pytest.approx(int(out.stdout), rel=0.35)
 
 
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], forecast.Room]]:
+    """What is asked of the forecast from now on, and what it says."""
+    asked, real = [], inputs.find_room
+
+    def noted(*given: object, **how: object) -> forecast.Room:
+        asked.append((how, real(*given, **how)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(inputs, "find_room", noted)
+    return asked
+
+
 def _most(records: profile, given: int = 0) -> int:
     """The most that was allocated at one time, above what there was, and what was `given`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -84,21 +97,20 @@ def test_large_style_pictures_count(tiny_vgg: VGG, monkeypatch: pytest.MonkeyPat
     assert needed == pytest.approx(_most(records, style.nbytes), rel=0.25)
     monkeypatch.setattr(forecast, "free_bytes", lambda device: GIB // 100)
     photo = random_pictures(1, 32, 32)
-    with pytest.raises(ValueError, match="GiB are free; the largest that fits is size="):
-        st.transfer(photo, style, vgg=tiny_vgg, evaluations=1, style_layers=["relu2_1"])
-    st.transfer(photo, photo, vgg=tiny_vgg, evaluations=1, style_layers=["relu2_1"])
+    for picture, whole in ((style, False), (photo, True)):
+        result = st.transfer(photo, picture, vgg=tiny_vgg, evaluations=1, style_layers=["relu2_1"])
+        assert (result.settings["tile"] is None) == whole
 
 
 def test_fast_and_exact_runs_are_forecast_as_they_are(
     tiny_vgg: VGG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    monkeypatch.setattr(inputs, "ensure_memory", lambda *_, **how: asked.append(how["precision"]))
+    asked = _asked(monkeypatch)
     photo = random_pictures(1, 32, 32)
     for precision in ("exact", "fast"):
         how = {"vgg": tiny_vgg, "evaluations": 1, "precision": precision}
         st.reconstruct_content(photo, "relu2_1", **how)
-    assert asked == ["exact", "fast"]
+    assert [how["precision"] for how, _ in asked] == ["exact", "fast"]
 
 
 def test_a_style_reconstruction_is_forecast_as_one(
@@ -112,9 +124,10 @@ def test_a_style_reconstruction_is_forecast_as_one(
     between = int(forecast.MARGIN * (style + content) / 2)
     monkeypatch.setattr(forecast, "free_bytes", lambda device: between)
     photo, how = random_pictures(1, *size), {"vgg": tiny_vgg, "evaluations": 1}
+    rooms = _asked(monkeypatch)
     st.reconstruct_style(photo, layers, precision="exact", **how)
-    with pytest.raises(ValueError, match="GiB are free"):
-        st.reconstruct_content(photo, layers, precision="exact", **how)
+    st.reconstruct_content(photo, layers, precision="exact", **how)
+    assert rooms[0][1] == forecast.WHOLE != rooms[1][1]
 
 
 @pytest.mark.parametrize("verb", ["figure_one", "transfer", "reconstruct_each"])

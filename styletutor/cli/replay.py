@@ -19,7 +19,7 @@ SETTINGS = {
     "style_scale", "colours", "recipe", "content_layers", "style_layers", "content_weight",
     "style_weight", "tv_weight", "pooling", "start", "noise_blend", "seed", "optimiser",
     "learning_rate", "beta1", "beta2", "epsilon", "coarse_to_fine", "evaluations", "precision",
-    "weights",
+    "tile", "weights",
 }  # fmt: skip
 
 

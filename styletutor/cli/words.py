@@ -212,6 +212,7 @@ def _add_descent(parser: argparse.ArgumentParser, option: Callable[..., None]) -
         option(f"{name} X", "for adam only")
     option("--seed N", "of the noise")
     option("--precision", "fast: mostly in bfloat16", choices=PRECISIONS)
+    option("--tile N", "look at N pixels a side at a time (default: all, or what fits in memory)")
     text = "begin with a small picture (default: large ones from noise do)"
     option("--coarse-to-fine", text, action=argparse.BooleanOptionalAction)
     option = _adder(parser.add_argument_group("on the way"))

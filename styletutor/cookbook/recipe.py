@@ -90,6 +90,7 @@ class Recipe:
         styles: Sequence[Tensor] = (),
         blend: Blend = None,
         masks: Sequence[Tensor] | None = None,
+        tile: int | None = None,
     ) -> Objective:
         """This recipe's objective for the given pictures: its loss is that system's loss.
 
@@ -99,7 +100,7 @@ class Recipe:
         """
         weighed = [f"{term}_weight" for term in TERMS] + ["content_layers", "style_layers", "units"]
         own = {name: getattr(self, name) for name in weighed}
-        given = {"content": content, "styles": styles, "blend": blend, "masks": masks}
+        given = {"content": content, "styles": styles, "blend": blend, "masks": masks, "tile": tile}
         return Objective(self.network(vgg), **own, **given)
 
     def translate_to(

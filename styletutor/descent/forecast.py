@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
+from styletutor.network.tiles import cut, smallest_tile
 from styletutor.network.vgg import VGG, in_one
+from styletutor.pictures.images import is_whole
 
+PICTURES = 9  # besides the optimiser's: the present, the best and the next, gradients, the given
+MOST_CUTS = 64  # of a side
 MARGIN = 1.2  # the forecast may be a fifth too low
 FLOAT, INDEX = 4, 8  # bytes
 HEAP = 2**25  # bytes; what is smaller, a C library keeps for itself when it is freed
+
+
+@dataclass(frozen=True)
+class Room:
+    """How a descent goes about with memory: in tiles of so many pixels (None: in one piece), and
+    with what L-BFGS remembers in memory or in a file that goes when it does."""
+
+    tile: int | None = None
+    on_disk: bool = False
+
+
+WHOLE = Room()
 
 
 def predict(
@@ -24,6 +42,7 @@ def predict(
     optimiser: str = "lbfgs",
     styles: Sequence[Sequence[int]] = (),
     regions: int = 0,
+    room: Room = WHOLE,
 ) -> int:
     """Bytes that a descent on pictures of `size` (H, W) adds to what the process has, at its peak.
 
@@ -33,20 +52,58 @@ def predict(
     fast descent ends in full precision, so it needs no less, and its copy of the weights besides.
     `batch` is the number of pictures, or for how many of them each layer is needed. `styles` are
     the sizes of the style pictures, whose features are there before the descent, one by one;
-    `regions` is the number of masks.
+    `regions` is the number of masks, and `room` how it goes about: with tiles only the largest of
+    them is in the network, and what is on disk does not count.
     """
     layers = {*content_layers, *style_layers}
     counts = batch if isinstance(batch, Mapping) else dict.fromkeys(layers, batch)
+    seen = _largest(vgg, size, counts, room.tile)
     picture = max(counts.values()) * 3 * size[0] * size[1] * FLOAT
-    history = 2 * LBFGS().history + 7 if optimiser == "lbfgs" else 2
-    pictures = history + 9  # the present, the best and the next one, gradients, what was given
     copies = sum(p.numel() for p in vgg.convolutions.parameters()) * FLOAT
     descent = (
-        pictures * picture
-        + _evaluation(vgg, size, content_layers, style_layers, counts, regions)
+        (_history(optimiser, room) + PICTURES) * picture
+        + _targets(vgg, size, content_layers, style_layers)
+        + _evaluation(vgg, seen, content_layers, style_layers, counts, regions)
         + (copies if precision == "fast" else 0)
     )
-    return max(descent, *(_look(vgg, style, style_layers) for style in styles), 0)
+    looks = (_largest(vgg, style, style_layers, room.tile) for style in styles if style_layers)
+    return max(descent, *(_look(vgg, style, style_layers) for style in looks), 0)
+
+
+def _history(optimiser: str, room: Room) -> int:
+    """How many pictures an optimiser has in memory."""
+    if optimiser == "lbfgs":
+        return 3 if room.on_disk else 2 * LBFGS().history + 7
+    return 2
+
+
+def _largest(
+    vgg: VGG, size: Sequence[int], layers: Collection[str], tile: int | None
+) -> Sequence[int]:
+    """What the largest tile of a picture sees."""
+    tiles = cut(vgg, size, layers, tile)
+    rows, columns = zip(*tiles, strict=True)
+    return [max(span.high - span.low for span in spans) for spans in (rows, columns)]
+
+
+def _bytes(vgg: VGG, values: int, width: int = FLOAT) -> int:
+    size = values * width
+    return size * 5 // 3 if vgg.device.type == "cpu" and size < HEAP else size
+
+
+def _targets(
+    vgg: VGG,
+    size: Sequence[int],
+    content_layers: Collection[str],
+    style_layers: Collection[str],
+) -> int:
+    """Bytes of what is aimed at."""
+    content, style = (
+        [vgg.layer(name) for name in names] for names in (content_layers, style_layers)
+    )
+    values = [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in content]
+    values += [row.channels**2 for row in style]
+    return sum(_bytes(vgg, each) for each in values)
 
 
 def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
@@ -72,15 +129,11 @@ def _evaluation(
     counts: Mapping[str, int],
     regions: int,
 ) -> int:
-    """Bytes of the targets and of one forward and backward pass at its peak."""
-
-    def cost(values: int, width: int = FLOAT) -> int:
-        size = values * width
-        return size * 5 // 3 if vgg.device.type == "cpu" and size < HEAP else size
-
+    """Bytes of one forward and backward pass at its peak."""
+    cost = partial(_bytes, vgg)
     chain = vgg.layers[: vgg.layers.index(vgg.deepest(counts)) + 1]
     groups = {row.name: rows for rows in in_one(chain, counts) for row in rows}
-    rows, targets = [], 0
+    rows = []
     for place, layer in enumerate(chain):
         n = max(counts.get(row.name, 0) for row in chain[place:])
         own = layer.channels * (size[0] // layer.stride) * (size[1] // layer.stride)
@@ -94,9 +147,7 @@ def _evaluation(
             kept += cost(n * own)
         if layer.name in content_layers:
             kept += cost(counts[layer.name] * own)  # the difference to the target
-            targets += cost(own)
         if layer.name in style_layers:
-            targets += cost(layer.channels**2)
             kept += regions * cost(n * own)  # the features as each mask weights them
         rows.append((cost(n * own), kept, gradients, layer.name in style_layers))
     held = sum(row[1] for row in rows)
@@ -104,23 +155,39 @@ def _evaluation(
     for below, (gradient, kept, gradients, in_style) in zip(rows[-2::-1], rows[:0:-1], strict=True):
         peak = max(peak, held + gradients + max(below[0], gradient * in_style))
         held -= kept
-    return targets + peak
+    return peak
 
 
-def ensure_memory(
+def find_room(
     vgg: VGG,
     size: Sequence[int],
     content_layers: Collection[str] = (),
     style_layers: Collection[str] = (),
+    *,
+    tile: int | None = None,
     **how: object,
-) -> None:
-    """Raise ValueError, with the largest size that fits, if what `predict` says, and a fifth more
-    to be safe, is more than what is free."""
+) -> Room:
+    """How a descent fits into what is free: whole, in tiles, in tiles with its history on disk.
+
+    The first of these that does, with a fifth more than `predict` says to be safe, and the largest
+    tile, if no `tile` is given. Raises ValueError, with the largest size that fits, if none does.
+    """
+    layers = {*content_layers, *style_layers}
+    least = smallest_tile(vgg, layers)
+    if tile is not None and not (is_whole(tile) and tile >= least):
+        name = vgg.deepest(layers).name
+        raise ValueError(f"tile={tile}; for {name} it must be a whole number of at least {least}")
     free = free_bytes(vgg.device)
-    needed = MARGIN * predict(vgg, size, content_layers, style_layers, **how)
-    if needed <= free:
-        return
-    best = largest_side(vgg, size, free, content_layers, style_layers, **how)
+    disk = (False, True) if vgg.device.type == "cpu" else (False,)
+    tiles = [tile]
+    if tile is None:
+        tiles += sorted({max(least, -(-max(size) // n)) for n in range(2, MOST_CUTS)}, reverse=True)
+    rooms = [Room(each, on_disk) for on_disk in disk for each in tiles]
+    for room in rooms:
+        needed = MARGIN * predict(vgg, size, content_layers, style_layers, room=room, **how)
+        if needed <= free:
+            return room
+    best = largest_side(vgg, size, free, content_layers, style_layers, room=rooms[-1], **how)
     remedy = f"the largest that fits is size={best} (--size {best})" if best else "none fits"
     raise ValueError(
         f"pictures of {size[1]}×{size[0]} pixels need about {needed / GIB:.1f} GiB of memory and "

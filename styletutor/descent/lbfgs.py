@@ -16,10 +16,13 @@ Differential Equations", 1997). Losses and their minima stay what they are.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from styletutor.descent.optimiser import Optimiser
+from styletutor.machine import zeros_on_disk
 
 TINY = 1e-30
 CHUNK = 4096  # variables whose products are summed before they are added to the rest
@@ -46,6 +49,10 @@ class LBFGS(Optimiser):
     A picture whose loss or gradient is not finite, or whose loss explodes (rises by half or more
     in one step), goes back to the point before, forgets its curvature and goes on with steps a
     quarter as long, which may grow again. The other pictures go on undisturbed.
+
+    With `on_disk` all that it remembers is in files, for pictures on a CPU that are too large for
+    memory; its `state` is without the pairs then, so that one that goes on from it begins
+    to learn anew.
     """
 
     STATE = (
@@ -61,11 +68,12 @@ class LBFGS(Optimiser):
         max_step: float = 0.1,
         box: tuple[float, float] | None = None,
         wavelength: float = 0.0,
+        on_disk: bool = False,
     ) -> None:
         if history < 1:
             raise ValueError(f"history={history}, but L-BFGS needs at least one curvature pair")
         self.history, self.first_step, self.max_step, self.box = history, first_step, max_step, box
-        self.wavelength = wavelength
+        self.wavelength, self.on_disk = wavelength, on_disk
         self.basis: Tensor | None = None
         self.damping: Tensor | None = None
 
@@ -100,8 +108,8 @@ class LBFGS(Optimiser):
         # Ring buffers of differences of points s and of gradients P y, then the present P g, and
         # the newest s, y and g; the end is padded with zeros to whole chunks.
         padded = -(-size // CHUNK) * CHUNK
-        self.basis = x.new_zeros(2 * m + 1, batch, padded)
-        self.new = x.new_zeros(3, batch, padded)
+        zeros = partial(zeros_on_disk, dtype=x.dtype) if self.on_disk else x.new_zeros
+        self.basis, self.new = zeros(2 * m + 1, batch, padded), zeros(3, batch, padded)
         self.valid = x.new_zeros(batch, m)  # 1 for a pair of good curvature, else 0
         self.sy = x.new_zeros(batch, m, m)  # s_i · y_j where j is not older than i
         self.yy = x.new_zeros(batch, m, m)  # y_i · P y_j
@@ -112,7 +120,20 @@ class LBFGS(Optimiser):
         self.noise = torch.zeros_like(f)  # rises as small as rounding are not explosions
         self.fresh = torch.ones_like(f, dtype=torch.bool)  # there is no point before
         self.curved = torch.zeros_like(self.fresh)  # has had a good pair since the last failure
-        self.x, self.f, self.g, self.free = x.clone(), f.clone(), torch.zeros_like(x), x.clone()
+        self.x, self.g, self.free = (zeros(batch, size) for _ in range(3))
+        self.x.copy_(x)
+        self.f = f.clone()
+
+    def state(self) -> dict[str, Tensor]:
+        values = super().state()
+        if self.on_disk:
+            values.pop("basis", None)
+        return values
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        super().load_state(state)
+        if state and "basis" not in state:
+            self.restart()
 
     def _learn(self, x: Tensor, f: Tensor, g: Tensor, shape: torch.Size) -> Tensor:
         """Take in what was evaluated; a picture that failed gets its last good point back.
@@ -142,8 +163,7 @@ class LBFGS(Optimiser):
         rows = torch.cat([slot, slot + m, torch.full_like(slot, 2 * m)])
         self.basis.index_copy_(0, rows, self.new)
         if self.wavelength:
-            pictures = self.new[1:, :, : x.shape[1]].unflatten(2, shape[1:])
-            self.basis[:, :, : x.shape[1]].index_copy_(0, rows[1:], self._damp(pictures))
+            self._learn_damped(self.new[1:, :, : x.shape[1]].unflatten(2, shape[1:]), rows[1:])
         inner = self._inner()
         # Slices: a list as an index would be brought to the device, and break the recording.
         newest = inner.index_select(1, rows).flatten(1)
@@ -158,6 +178,18 @@ class LBFGS(Optimiser):
         )
         return inner
 
+    def _learn_damped(self, pictures: Tensor, rows: Tensor) -> None:
+        """Put P times pictures (K, B, …, H, W) into K rows of the basis."""
+        size = self.x.shape[1]
+        if not self.on_disk:
+            self.basis[:, :, :size].index_copy_(0, rows, self._damp(pictures).flatten(2))
+            return
+        for row, batch in zip(rows.tolist(), pictures, strict=True):
+            for to, picture in zip(self.basis[row, :, :size], batch, strict=True):
+                planes = picture.flatten(0, -3)
+                for there, plane in zip(to.view_as(planes), planes, strict=True):
+                    there.copy_(self._damp(plane))
+
     def _inner(self) -> Tensor:
         """Inner products of the basis with its newest rows: (B, 2 · history + 1, 3)."""
         chunks = [rows.unflatten(2, (-1, CHUNK)).flatten(1, 2) for rows in (self.new, self.basis)]
@@ -165,14 +197,14 @@ class LBFGS(Optimiser):
         return inner.unflatten(0, (len(self.x), -1)).sum(1).mT
 
     def _damp(self, pictures: Tensor) -> Tensor:
-        """P times pictures (…, B, …, H, W), flattened to (…, B, N)."""
+        """P times pictures (…, H, W)."""
         height, width = size = pictures.shape[-2:]
         if self.damping is None:
             like = {"device": pictures.device, "dtype": pictures.dtype}
             down, across = torch.fft.fftfreq(height, **like), torch.fft.rfftfreq(width, **like)
             squares = down.square().unsqueeze(1) + across.square()
             self.damping = (1 + self.wavelength**2 * squares).rsqrt()
-        return torch.fft.irfft2(torch.fft.rfft2(pictures) * self.damping, s=size).flatten(2)
+        return torch.fft.irfft2(torch.fft.rfft2(pictures) * self.damping, s=size)
 
     def _set_free(self) -> None:
         """1 where a variable may move against its gradient, 0 where the box forbids it."""

@@ -11,6 +11,7 @@ import torch
 from styletutor.descent.adam import Adam
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.descent.optimiser import Optimiser
+from styletutor.descent.stages import HUGE
 from styletutor.machine import multiplies_bfloat16
 from styletutor.pictures.images import is_whole
 
@@ -42,7 +43,7 @@ class Method:
     down as long as the shorter side has 64 pixels; half of an equal share of the evaluations goes
     to each coarse size, the rest to the full one. All pictures of the objective shrink alike, so
     that strokes keep their size in the picture. None means: where it wins, which is from noise and
-    for large pictures.
+    for large pictures. With `on_disk` L-BFGS has what it remembers in a file (CPU only).
 
     Raises ValueError for what cannot be followed.
     """
@@ -56,6 +57,7 @@ class Method:
     wavelength: float = 0.0
     precision: str = "exact"
     coarse_to_fine: bool | None = False
+    on_disk: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("optimiser", OPTIMISERS), ("precision", PRECISIONS)):
@@ -81,7 +83,8 @@ class Method:
         if precision == "auto":
             precision = "fast" if multiplies_bfloat16(device) else "exact"
         if coarse is None:
-            coarse = isinstance(start, str) and start == "noise" and min(size) >= LARGE
+            from_noise = isinstance(start, str) and start == "noise"
+            coarse = (from_noise and min(size) >= LARGE) or min(size) > HUGE
         return replace(self, precision=precision, coarse_to_fine=coarse)
 
     def make_optimiser(self) -> Optimiser:
@@ -89,7 +92,7 @@ class Method:
         box = BOX if self.clamp else None
         if self.optimiser == "adam":
             return Adam(self.learning_rate, self.betas, self.epsilon, box, self.decay)
-        return LBFGS(box=box, wavelength=self.wavelength)
+        return LBFGS(box=box, wavelength=self.wavelength, on_disk=self.on_disk)
 
 
 def check_evaluations(evaluations: int) -> None:

@@ -27,4 +27,5 @@ class Optimiser:
         if state:
             self._allocate(*(state[name] for name in self.LIKE))
             for name in self.STATE:
-                getattr(self, name).copy_(state[name])
+                if name in state:
+                    getattr(self, name).copy_(state[name])

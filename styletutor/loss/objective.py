@@ -12,6 +12,7 @@ from styletutor.loss.knobs import Blend, Knobs, LayerWeights, Weight, blend_shar
 from styletutor.loss.losses import total_variation
 from styletutor.loss.needs import Needs
 from styletutor.loss.parts import TERMS, Part
+from styletutor.loss.pieces import look
 from styletutor.loss.targets import Targets, check_masks
 from styletutor.loss.units import SHARES, Units
 from styletutor.machine import full_float32, usual_torch
@@ -37,6 +38,10 @@ class Objective:
     With `masks`, one (h, w) in [0, 1] for each style, each style is for its own region only: the
     guided Gram matrices of Gatys et al. (2017). Edges may be soft. A region counts by its area, and
     more or less where its share of the blend is more or less than an equal one.
+
+    With a `tile` in pixels, pictures are looked at in tiles of at most about that side, which takes
+    their share of the memory and a second forward pass (`pieces`). Losses and gradients are the
+    same up to rounding.
 
     Pictures must be on the network's device. Targets are captured once, without a graph; nothing
     else is kept.
@@ -65,8 +70,10 @@ class Objective:
         blend: Blend = None,
         masks: Sequence[Tensor] | None = None,
         units: Units = SHARES,
+        tile: int | None = None,
     ) -> None:
         self.vgg, self.units, self.knobs = vgg, units, Knobs(vgg.device)
+        self.tile = tile
         content_shares = layer_shares(content_layers if content is not None else (), units.average)
         style_shares = layer_shares(style_layers if len(styles) else (), units.average)
         if not content_shares and not style_shares:
@@ -124,30 +131,8 @@ class Objective:
         if needs is None:
             self.knobs.sync()
             needs = self.needs(len(images))
-        layers = needs.layers
-
-        def read(layer: str, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
-            """What the content and the style term need to know of a layer.
-
-            Read on the way in, and so forgotten on the way back as soon as it has served.
-            """
-            content = needs.read(f"content {layer}", features)
-            style = needs.read(f"style {layer}", features)
-            return content, None if style is None else self.targets.measure(style)
-
-        found = dict.fromkeys(self.layers, (None, None))
-        if layers:
-            found |= (network or self.vgg)(needs.in_order(images), layers, layers, read)
-        parts = {}
-        for layer, target in self.content_targets.items():
-            value = found[layer][0]
-            value = target[:0] if value is None else value.to(target.dtype)
-            _check_size(value, target, layer)
-            parts[f"content {layer}"] = self._part("content", layer, value, needs)
-        for layer, target in self.style_targets.items():
-            value = found[layer][1]
-            value = target[:0] if value is None else value
-            parts[f"style {layer}"] = self._part("style", layer, value, needs)
+        found = look(self.targets, network or self.vgg, images, needs, self.tile)
+        parts = {part: self._part(part, found.get(part), needs) for part in self.targets.factors}
         if needs.tv:
             rough = total_variation(images * self._pixel_scale, self.units.variation)
             parts["tv"] = self.knobs["tv"] * rough
@@ -184,7 +169,7 @@ class Objective:
         with full_float32(self.vgg.device):
             self.targets = Targets(
                 self.vgg, self.units, self.content, self.styles, content_layers, style_layers,
-                self._blend, self.masks,
+                self._blend, self.masks, self.tile,
             )  # fmt: skip
 
     def most_shrink(self) -> int:
@@ -206,14 +191,13 @@ class Objective:
             if size not in (1, batch):
                 raise ValueError(f"{size} values for the {what}, but {batch} picture(s)")
 
-    def _part(self, term: str, layer: str, value: Tensor, needs: Needs) -> Tensor:
+    def _part(self, part: str, value: Tensor | None, needs: Needs) -> Tensor:
         """The weighted losses (B,) of the pictures that have a value; 0 for the others."""
-        if not len(value):
-            return value.new_zeros(len(needs.order))
-        name = f"{term} {layer}"
-        losses = self.targets.losses(name, value, lambda values: needs.pick(name, values))
-        weight = needs.pick(name, self.knobs[term] * self.knobs[name])
-        return needs.put_back(name, weight * losses)
+        if value is None:
+            return self.targets.factors[part].new_zeros(len(needs.order))
+        losses = self.targets.losses(part, value, lambda values: needs.pick(part, values))
+        weight = needs.pick(part, self.knobs[Part.of(part).term] * self.knobs[part])
+        return needs.put_back(part, weight * losses)
 
     def __repr__(self) -> str:
         values = self.weight_values()
@@ -229,11 +213,3 @@ def sum_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         term = Part.of(name).term
         terms[term] = terms[term] + value if term in terms else value
     return {**terms, "total": sum(terms.values())}
-
-
-def _check_size(features: Tensor, target: Tensor, layer: str) -> None:
-    if features.shape[1:] != target.shape[1:]:
-        raise ValueError(
-            f"at {layer} the pictures give features of shape {tuple(features.shape)} but the "
-            f"content picture {tuple(target.shape)}; both must have the same height and width"
-        )

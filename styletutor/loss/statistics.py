@@ -9,6 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from styletutor.loss.losses import or_one
+
 EPSILON = 1e-4  # added to the variances before a square root
 ITERATIONS = 12
 BINS = 64  # numbers for each direction of `quantiles`
@@ -21,13 +23,16 @@ class Statistic:
     """`measure(features, weights)` (B, C, H, W) → (B, C, …), weights as `gram_matrix` has them.
 
     `blend(values, shares)` is the statistic of a mixture of styles, `aim` makes of one what
-    `distance` compares with: (…, C, D) twice → (…).
+    `distance` compares with: (…, C, D) twice → (…). `within(value, whole)` is what a part of the
+    positions gives to the statistic of all of them, where that is the sum of such gifts, each times
+    its share of the positions; None where it is not.
     """
 
     measure: Callable[[Tensor, Tensor | None], Tensor]
-    blend: Callable[[Sequence[Tensor], Sequence[float]], Tensor]
+    blend: Callable[[Sequence[Tensor], Sequence[float | Tensor]], Tensor]
     aim: Callable[[Tensor], Tensor]
     distance: Callable[[Tensor, Tensor], Tensor]
+    within: Callable[[Tensor, Tensor], Tensor] | None
 
 
 def gram_matrix(features: Tensor, normalise: str = "chw", weights: Tensor | None = None) -> Tensor:
@@ -50,7 +55,7 @@ def gram_matrix(features: Tensor, normalise: str = "chw", weights: Tensor | None
     channels, positions = features.shape[1], features.shape[2] * features.shape[3]
     if weights is not None:
         features = features * weights.sqrt().to(features.dtype)
-        positions = weights.flatten(1).sum(1).view(-1, 1, 1)
+        positions = or_one(weights.flatten(1).sum(1)).view(-1, 1, 1)
     divisor = {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
     return _Gram.apply(features) / divisor
 
@@ -112,18 +117,21 @@ def moments(features: Tensor, weights: Tensor | None = None) -> Tensor:
     if weights is None:
         mean = features.mean((2, 3), keepdim=True)
     else:
-        mean = (features * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True)
+        count = or_one(weights.sum((2, 3), keepdim=True))
+        mean = (features * weights).sum((2, 3), keepdim=True) / count
     return torch.cat([gram_matrix(features - mean, "hw", weights), mean.flatten(2)], 2)
 
 
-def blend_moments(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+def blend_moments(values: Sequence[Tensor], shares: Sequence[float | Tensor]) -> Tensor:
     """Covariance and mean of a mixture: what blending the raw moments gives."""
-    mean = sum(share * value[..., -1:] for share, value in zip(shares, values, strict=True))
-    spread = 0
-    for share, value in zip(shares, values, strict=True):
-        off = value[..., -1:] - mean
-        spread = spread + share * (value[..., :-1] + off @ off.mT)
-    return torch.cat([spread, mean], -1)
+    mean = _sum([value[..., -1:] for value in values], shares)
+    return _sum([about(value, mean) for value in values], shares)
+
+
+def about(value: Tensor, whole: Tensor) -> Tensor:
+    """`moments` with the covariance taken about the mean of `whole` in place of its own."""
+    off = value[..., -1:] - whole[..., -1:]
+    return torch.cat([value[..., :-1] + off @ off.mT, value[..., -1:]], -1)
 
 
 def wasserstein(value: Tensor, aim: Tensor) -> Tensor:
@@ -228,7 +236,7 @@ def _widened(covariances: Tensor) -> Tensor:
     return covariances + EPSILON * one
 
 
-def _sum(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+def _sum(values: Sequence[Tensor], shares: Sequence[float | Tensor]) -> Tensor:
     return sum(share * value for share, value in zip(shares, values, strict=True))
 
 
@@ -241,9 +249,17 @@ def _squares(value: Tensor, aim: Tensor) -> Tensor:
     return (value - aim).square().sum((-2, -1))
 
 
+def _itself(value: Tensor, *_: Tensor) -> Tensor:
+    return value
+
+
+def _gram(features: Tensor, weights: Tensor | None) -> Tensor:
+    return gram_matrix(features, weights=weights)
+
+
 STATISTICS = {
-    "gram": Statistic(lambda f, w: gram_matrix(f, weights=w), _sum, lambda a: a, _squares),
-    "covariance": Statistic(moments, blend_moments, lambda a: a, _squares),
-    "wasserstein": Statistic(moments, blend_moments, _root_of_moments, wasserstein),
-    "sliced": Statistic(quantiles, _sum, lambda a: a, _squares),
+    "gram": Statistic(_gram, _sum, _itself, _squares, _itself),
+    "covariance": Statistic(moments, blend_moments, _itself, _squares, about),
+    "wasserstein": Statistic(moments, blend_moments, _root_of_moments, wasserstein, about),
+    "sliced": Statistic(quantiles, _sum, _itself, _squares, None),
 }

@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styletutor.loss.losses import or_one, squared_error
+from styletutor.loss.needs import Needs
 from styletutor.loss.parts import Part
+from styletutor.loss.pieces import look
 from styletutor.loss.statistics import STATISTICS
 from styletutor.loss.units import CONTENT_UNITS, SHARE, STYLE_UNITS, Factor, Place, Units
+from styletutor.network.tiles import Tile, features_by_tiles
 from styletutor.network.vgg import VGG
 
 
@@ -34,42 +37,76 @@ class Targets:
         style_layers: Sequence[str],
         blend: Mapping[str, Sequence[float]],
         masks: Sequence[Tensor] | None,
+        tile: int | None,
     ) -> None:
         self.vgg, self.units, self.statistic = vgg, units, STATISTICS[units.statistic]
-        self.masks = None if masks is None else [mask.to(vgg.mean) for mask in masks]
+        self.masks: list[Tensor] | None = None  # styles are measured as wholes
         self._regions: dict[tuple[int, ...], list[Tensor]] = {}
         self._size = (styles[0] if content is None else content).shape[2:]
-        self.content = vgg(content, content_layers) if content_layers else {}
+        self.content = (
+            features_by_tiles(vgg, content, content_layers, tile) if content_layers else {}
+        )
         self.style: dict[str, Tensor] = {}
         self.factors: dict[str, Tensor] = {}
         self._constants: dict[str, Tensor] = {}
         for layer, target in self.content.items():
             factor = self._factor(units.content, CONTENT_UNITS, layer, _squares(target.flatten(1)))
             self.factors[f"content {layer}"] = factor
-        measured = [self._measure_whole(style, style_layers) for style in styles]
+        measured = [self._measure_style(style, style_layers, tile) for style in styles]
+        self.masks = None if masks is None else [mask.to(vgg.mean) for mask in masks]
         for layer in style_layers:
             self._aim(layer, [of_style[layer] for of_style in measured], blend[layer])
 
-    def measure(self, features: Tensor) -> Tensor:
-        """The style's statistic of features (B, C, H, W): (B, C, …), or of regions (B, R, C, …)."""
+    def measure(
+        self,
+        part: str,
+        features: Tensor,
+        pick: Callable[[Tensor], Tensor] = lambda values: values,
+        tile: Tile | None = None,
+    ) -> Tensor:
+        """What the loss of a part needs to know of features (n, C, H, W), or of a tile of them.
+
+        Of content Σ (F - P)², (n,), where `pick` chooses from targets (B, …) those of the n. Of a
+        style its statistic, (n, C, …), or of regions (n, R, C, …); where that of a tile would say
+        nothing of the whole, the features as they are.
+        """
+        term, name = Part.of(part)
+        if term == "content":
+            target = self.content[name]
+            if tile is not None:
+                target = tile.of(self.vgg.layer(name), target).to(features.device)
+            _check_size(features, target, name)
+            return squared_error(features.to(target.dtype), pick(target))
+        if tile is not None and self.statistic.within is None:
+            return features
+        regions = self._regions_at(name, features.shape[2:], tile)
+        return self._statistic(features, regions)
+
+    def share(self, part: str, tile: Tile) -> float | Tensor:
+        """How much of a style's statistic comes from a tile; of regions, (R, 1, 1)."""
+        name = Part.of(part).layer
+        layer, grid = self.vgg.layer(name), self.vgg.grid(name, tile.size)
         if self.masks is None:
-            return self.statistic.measure(features, None)
-        size = tuple(features.shape[2:])
-        if size not in self._regions:
-            self._regions[size] = [F.interpolate(mask, size, mode="area") for mask in self.masks]
-        regions = self._regions[size]
-        return torch.stack([self.statistic.measure(features, weights) for weights in regions], 1)
+            return tile.share(layer, grid)
+        sums = [
+            torch.stack([region.sum() for region in self._regions_at(name, grid, each)])
+            for each in (tile, None)
+        ]
+        return (sums[0] / sums[1]).view(-1, 1, 1)
+
+    def adds_up(self, part: str) -> bool:
+        """Is the value of a whole a mixture, or a sum, of those of its tiles?"""
+        return Part.of(part).term == "content" or self.statistic.within is not None
 
     def losses(self, part: str, value: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor:
-        """How far `value` (n, …) is from the target of a part, in its units: (n,).
+        """How far what was measured, (n, …), is from the target of a part, in its units: (n,).
 
         `pick` chooses from (B, …) those that belong to the n.
         """
         term, layer = Part.of(part)
-        target, distance = self.style.get(layer), self.statistic.distance
-        if term == "content":
-            target, distance = self.content[layer], squared_error
-        losses = distance(value, pick(target)) * pick(self.factors[part])
+        if term == "style":
+            value = self.statistic.distance(value, pick(self.style[layer]))
+        losses = value * pick(self.factors[part])
         if part in self._constants:
             losses = losses + pick(self._constants[part])
         return losses.sum(1) if losses.ndim == 2 else losses
@@ -97,13 +134,33 @@ class Targets:
         channels, pixels = self.vgg.layer(layer).channels, self._size[0] * self._size[1]
         return torch.full_like(squares, units[unit](Place(channels, rows * columns, pixels)))
 
-    def _measure_whole(self, style: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def _statistic(self, features: Tensor, regions: Sequence[Tensor] | None) -> Tensor:
         measure = self.statistic.measure
-        found = [
-            self.vgg(one, layers, read=lambda _, features: measure(features, None))
-            for one in (style.split(1) if layers else ())
-        ]
-        return {layer: torch.cat([of_one[layer] for of_one in found]) for layer in layers}
+        if regions is None:
+            return measure(features, None)
+        return torch.stack([measure(features, weights) for weights in regions], 1)
+
+    def _regions_at(self, name: str, grid: Sequence[int], tile: Tile | None) -> list[Tensor] | None:
+        """The masks at a layer, of so many rows and columns, or what a tile has of them."""
+        if self.masks is None:
+            return None
+        grid = tuple(grid if tile is None else self.vgg.grid(name, tile.size))
+        if grid not in self._regions:
+            self._regions[grid] = [F.interpolate(mask, grid, mode="area") for mask in self.masks]
+        whole = self._regions[grid]
+        layer = self.vgg.layer(name)
+        return whole if tile is None else [tile.of(layer, region) for region in whole]
+
+    def _measure_style(
+        self, style: Tensor, layers: Sequence[str], tile: int | None
+    ) -> dict[str, Tensor]:
+        """The statistic of each layer of a style, without regions."""
+        if not layers:
+            return {}
+        uses = {f"style {layer}": [True] for layer in layers}
+        needs = Needs.of(uses, self.vgg.layer_names, tv=False)
+        found = [look(self, self.vgg, one, needs, tile) for one in style.split(1)]
+        return {layer: torch.cat([one[f"style {layer}"] for one in found]) for layer in layers}
 
 
 def check_masks(masks: Sequence[Tensor], styles: int) -> list[Tensor]:
@@ -121,6 +178,14 @@ def check_masks(masks: Sequence[Tensor], styles: int) -> list[Tensor]:
             raise ValueError(f"mask {place} has no pixels: it is 0 everywhere; leave out its style")
         checked.append(mask)
     return checked
+
+
+def _check_size(features: Tensor, target: Tensor, layer: str) -> None:
+    if features.shape[1:] != target.shape[1:]:
+        raise ValueError(
+            f"at {layer} the pictures give features of shape {tuple(features.shape)} but the "
+            f"content picture {tuple(target.shape)}; both must have the same height and width"
+        )
 
 
 def _squares(values: Tensor) -> Tensor:

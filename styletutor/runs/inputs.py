@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from styletutor.descent.forecast import ensure_memory
+from styletutor.descent.forecast import find_room
 from styletutor.descent.method import Method, check_evaluations
 from styletutor.descent.starts import GREY_NOISE, STARTS, Noise, make_start
 from styletutor.loss.knobs import layer_shares
@@ -42,10 +43,17 @@ def ready(vgg: VGG | None, evaluations: int, seed: int) -> VGG:
     return load_vgg("auto") if vgg is None else vgg
 
 
-def check_memory(
-    vgg: VGG, picture: Tensor, method: Method, aims: Mapping[str, Any], batch: int = 1
-) -> None:
-    """Raise ValueError if a descent needs more memory than is free, before it has taken any.
+def fit(
+    vgg: VGG,
+    picture: Tensor,
+    method: Method,
+    aims: Mapping[str, Any],
+    tile: int | None,
+    batch: int = 1,
+) -> tuple[int | None, Method]:
+    """In what tiles a descent fits into the memory that is free, and the method with which it does.
+
+    Raises ValueError if it does not fit at all, before it has taken any.
 
     `aims` are the keywords of an `Objective` for pictures of the size of `picture` (B, 3, H, W),
     `batch` of them if that is more. A layer with a weight for each counts for those that give it
@@ -62,16 +70,18 @@ def check_memory(
         for term, shares in terms.items()
         for layer, weight in shares.items()
     }
-    ensure_memory(
+    room = find_room(
         vgg,
         picture.shape[2:],
         *terms.values(),
+        tile=tile,
         batch=Needs.of(uses, vgg.layer_names, tv=False).layers,
         precision=method.precision,
         optimiser=method.optimiser,
         styles=[style.shape[2:] for style in aims.get("styles", ())],
         regions=len(aims.get("masks") or ()),
     )
+    return room.tile, replace(method, on_disk=room.on_disk)
 
 
 def to_picture(picture: Picture, vgg: VGG, size: int | None) -> Tensor:

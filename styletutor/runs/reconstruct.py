@@ -15,7 +15,7 @@ from styletutor.loss.objective import Objective
 from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.runs.checkpoints import Frame
-from styletutor.runs.inputs import Picture, check_memory, plain, ready, source, to_picture, to_start
+from styletutor.runs.inputs import Picture, fit, plain, ready, source, to_picture, to_start
 from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep, Way, solve
 
@@ -40,6 +40,7 @@ def reconstruct_content(
     optimiser: str = Method.optimiser,
     learning_rate: float = Method.learning_rate,
     precision: str = "auto",
+    tile: int | None = None,
     coarse_to_fine: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_iterations: int | None = None,
@@ -55,7 +56,7 @@ def reconstruct_content(
     method = Method(coarse_to_fine=coarse_to_fine, **how)
     files = {"checkpoint": checkpoint, "every": checkpoint_iterations, "resume": resume}
     way = Way(on_step=on_step, progress=progress, **files)
-    given = vgg, evaluations, size, seed, tv_weight, start
+    given = vgg, evaluations, size, seed, tv_weight, start, tile
     return _reconstruct("content", photo, layers, *given, method, way)
 
 
@@ -74,6 +75,7 @@ def reconstruct_style(
     optimiser: str = Method.optimiser,
     learning_rate: float = Method.learning_rate,
     precision: str = "auto",
+    tile: int | None = None,
     coarse_to_fine: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_iterations: int | None = None,
@@ -90,7 +92,7 @@ def reconstruct_style(
     method = Method(coarse_to_fine=coarse_to_fine, **how)
     files = {"checkpoint": checkpoint, "every": checkpoint_iterations, "resume": resume}
     way = Way(on_step=on_step, progress=progress, **files)
-    given = vgg, evaluations, size, seed, tv_weight, start
+    given = vgg, evaluations, size, seed, tv_weight, start, tile
     return _reconstruct("style", style, layers, *given, method, way)
 
 
@@ -180,6 +182,7 @@ def _reconstruct(
     seed: int,
     tv_weight: float,
     start: Picture,
+    tile: int | None,
     method: Method,
     way: Way,
 ) -> Result:
@@ -188,7 +191,9 @@ def _reconstruct(
     aims = {**_aim(kind, target, layers), "tv_weight": tv_weight}
     settings = {"image": source(picture), "size": size, "layers": layers, "tv_weight": tv_weight}
     settings |= {"seed": seed, "evaluations": evaluations}
-    return _rebuild(f"reconstruct {kind}", vgg, target, aims, settings, method, way, start)
+    return _rebuild(
+        f"reconstruct {kind}", vgg, target, aims, settings, method, way, start, tile=tile
+    )
 
 
 def _rebuild(
@@ -201,13 +206,14 @@ def _rebuild(
     way: Way,
     start: Picture = "noise",
     count: int = 1,
+    tile: int | None = None,
 ) -> Result:
     """`count` pictures, all from one start, moved towards the `aims` of an objective."""
     method = method.settled(vgg.device, start, target.shape[2:])
-    check_memory(vgg, target, method, aims, count)
+    tile, method = fit(vgg, target, method, aims, tile, count)
     first = to_start(start, target, settings["seed"]).repeat(count, 1, 1, 1)
-    settings = {**settings, "start": source(start)}
-    return solve(command, Objective(vgg, **aims), first, settings, method, way)
+    settings = {**settings, "start": source(start), "tile": tile}
+    return solve(command, Objective(vgg, tile=tile, **aims), first, settings, method, way)
 
 
 def _aim(kind: str, target: Tensor, layers: LayerWeights) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from styletutor.pictures.loading import spelt
 from styletutor.runs.checkpoints import Frame
 from styletutor.runs.inputs import (
     Picture,
-    check_memory,
+    fit,
     plain,
     ready,
     scale_content,
@@ -66,6 +66,7 @@ def transfer(
     beta2: float | None = None,
     epsilon: float | None = None,
     precision: str = "auto",
+    tile: int | None = None,
     coarse_to_fine: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_iterations: int | None = None,
@@ -90,7 +91,9 @@ def transfer(
     None replace what it says, in its own units. `start` is "content", "noise" or a picture, of
     which a share `noise_blend` is noise. `learning_rate`, `beta1`, `beta2` and `epsilon` count for
     Adam only. `precision` and `coarse_to_fine` are explained at `method.Method`; by default both
-    are chosen by device, start and size, and what was chosen is in `result.settings`.
+    are chosen by device, start and size, and what was chosen is in `result.settings`. So is `tile`:
+    pictures that do not fit into memory whole are looked at in tiles of about so many pixels a
+    side, with the same result up to rounding (`loss.pieces`); a number asks for it.
 
     **On the way.** `on_step(step)` is called after every evaluation with a `descent.Step`, and may
     raise `descent.Stop` to end early. `progress=None` draws a bar in a terminal or a notebook.
@@ -129,9 +132,9 @@ def transfer(
     method = method.settled(vgg.device, start, photo.shape[2:])
     aims = {"styles": pictures, "masks": regions}
     layers = {name: getattr(chosen, name) for name in ("content_layers", "style_layers")}
-    check_memory(chosen.network(vgg), photo, method, aims | layers)
+    tile, method = fit(chosen.network(vgg), photo, method, aims | layers, tile)
     first = to_start(start, photo, seed, chosen.noise, noise_blend, chosen.clamp)
-    objective = chosen.objective(vgg, content=photo, blend=blend, **aims)
+    objective = chosen.objective(vgg, content=photo, blend=blend, tile=tile, **aims)
     settings = {
         **_named(content, style, styles, blend, masks),
         "size": size,
@@ -143,6 +146,7 @@ def transfer(
         "start": source(start),
         "noise_blend": noise_blend,
         "seed": seed,
+        "tile": tile,
         **{name: getattr(chosen, name) for name in DESCENT},
         "beta1": betas[0],
         "beta2": betas[1],
