@@ -8,10 +8,15 @@ import torch
 from torch import Tensor
 
 import styletutor as st
-from styletutor.lessons.going_further import check_covariance, check_guided_gram, check_keep_colour
+from styletutor.lessons.going_further import (
+    check_covariance,
+    check_guided_gram,
+    check_joined_gram,
+    check_keep_colour,
+)
 from styletutor.loss.statistics import moments
 
-EXERCISES = [check_guided_gram, check_keep_colour, check_covariance]
+EXERCISES = [check_guided_gram, check_keep_colour, check_covariance, check_joined_gram]
 
 
 # --- the guided Gram matrix
@@ -199,6 +204,44 @@ def frozen_means(features):
     return gram - mean.flatten(2) @ mean.flatten(2).mT
 
 
+# --- the Gram matrix of two tiles
+
+
+def mean_of_two(left, right):
+    return (st.gram_matrix(left) + st.gram_matrix(right)) / 2
+
+
+def sum_of_two(left, right):
+    return st.gram_matrix(left) + st.gram_matrix(right)
+
+
+def mean_positions(left, right):
+    a, b = left.flatten(2), right.flatten(2)
+    return (a @ a.mT + b @ b.mT) / (a.shape[2] + b.shape[2])
+
+
+def never_divided(left, right):
+    return st.gram_matrix(left, "none") + st.gram_matrix(right, "none")
+
+
+def divided_by_one(left, right):
+    sums = st.gram_matrix(left, "none") + st.gram_matrix(right, "none")
+    return sums / left[0].numel()
+
+
+def only_the_left(left, right):
+    return st.gram_matrix(left)
+
+
+def other_ones_share(left, right):
+    share = right.shape[3] / (left.shape[3] + right.shape[3])
+    return share * st.gram_matrix(left) + (1 - share) * st.gram_matrix(right)
+
+
+def left_is_given(left, right):
+    return st.gram_matrix(torch.cat([left.detach(), right + 0 * left.sum()], 3))
+
+
 def _product(picture: Tensor) -> Tensor:
     flat = picture.flatten(1)
     return flat @ flat.T / flat.shape[1]
@@ -243,6 +286,14 @@ PLANTED = [
     (check_covariance, takes_means_off_too_late, "before the sum is divided"),
     (check_covariance, by_rows, "the right answer times W"),
     (check_covariance, frozen_means, "but the gradient is not"),
+    (check_joined_gram, mean_of_two, "as if both tiles were as wide"),
+    (check_joined_gram, sum_of_two, "divided by its own number of positions"),
+    (check_joined_gram, mean_positions, "not by the number of channels"),
+    (check_joined_gram, never_divided, "not divided yet"),
+    (check_joined_gram, divided_by_one, "of the left tile only"),
+    (check_joined_gram, only_the_left, "left tile's matrix alone"),
+    (check_joined_gram, other_ones_share, "the weights are exchanged"),
+    (check_joined_gram, left_is_given, "the gradient is not"),
 ]
 
 
@@ -270,10 +321,16 @@ def test_right_answers_in_other_words_pass() -> None:
         mean = features.mean((2, 3))
         return st.gram_matrix(features, "hw") - mean[:, :, None] * mean[:, None, :]
 
+    def by_shares(left, right):
+        share = left.shape[3] / (left.shape[3] + right.shape[3])
+        return share * st.gram_matrix(left) + (1 - share) * st.gram_matrix(right)
+
     for check, answer in [
         (check_guided_gram, lambda f, w: st.gram_matrix(f, weights=w)),
         (check_keep_colour, kept),
         (check_covariance, from_gram),
         (check_covariance, lambda f: moments(f)[..., :-1]),
+        (check_joined_gram, lambda a, b: st.gram_matrix(torch.cat([a, b], 3))),
+        (check_joined_gram, by_shares),
     ]:
         assert check(answer).right is True, check(answer)

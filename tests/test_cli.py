@@ -156,9 +156,9 @@ def test_the_forecast_is_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "measure", lambda vgg: 0.5)
     monkeypatch.setattr(doctor, "predict", lambda vgg, size, *_, **__: size[0] ** 2 * 2**14)
     lines = list(doctor.examine(st.load_vgg("pocket", device="cpu")))
-    assert "0.50 s each" in lines[-4]
-    assert lines[-3].endswith("200 evaluations at 256×256: 1.7 minutes, 1.0 GiB of memory")
-    assert lines[-2].endswith("200 evaluations at 512×512: 6.7 minutes, 4.0 GiB of memory")
+    assert "0.50 s each" in lines[-5]
+    assert lines[-4].endswith("200 evaluations at 256×256: 1.7 minutes, 1.0 GiB of memory")
+    assert lines[-3].endswith("200 evaluations at 512×512: 6.7 minutes, 4.0 GiB of memory")
 
 
 def test_doctor(capsys: pytest.CaptureFixture) -> None:

@@ -13,7 +13,12 @@ from styletutor.lessons.content_reconstruction import (
     check_total_variation,
 )
 from styletutor.lessons.exercise import Exercise, Verdict, own
-from styletutor.lessons.going_further import check_covariance, check_guided_gram, check_keep_colour
+from styletutor.lessons.going_further import (
+    check_covariance,
+    check_guided_gram,
+    check_joined_gram,
+    check_keep_colour,
+)
 from styletutor.lessons.inside_vgg import (
     check_one_feature,
     check_receptive_field,
@@ -41,7 +46,8 @@ from styletutor.lessons.style_transfer import check_blend, check_closure, check_
 __all__ = [
     "Exercise", "Quiz", "Verdict", "check_batch_gram", "check_batch_loss", "check_blend",
     "check_closure", "check_content_gradient", "check_content_loss", "check_covariance",
-    "check_descend", "check_gram", "check_guided_gram", "check_keep_colour", "check_mirror",
+    "check_descend", "check_gram", "check_guided_gram", "check_joined_gram",
+    "check_keep_colour", "check_mirror",
     "check_noise_start", "check_one_feature", "check_receptive_field", "check_roughness",
     "check_shuffle", "check_still_closure", "check_strongest_channels", "check_style_gradient",
     "check_style_loss", "check_to_picture", "check_total_loss", "check_total_variation",

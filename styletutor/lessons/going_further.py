@@ -1,4 +1,4 @@
-"""Exercises of lesson 6: the Gram matrix of a region, colours that stay, and the covariance."""
+"""Exercises of lesson 6: Gram matrices of a region and of tiles, colours that stay, covariance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from styletutor.lessons.content_reconstruction import SHAPES, sizes, stretched
 from styletutor.lessons.exercise import Exercise
-from styletutor.lessons.style_reconstruction import by_pairs, rows
+from styletutor.lessons.style_reconstruction import by_pairs, gram_by_loops, rows
 
 LUMA = (0.2126, 0.7152, 0.0722)  # of R, G and B, ITU-R BT.709
 OLDER_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -268,3 +268,64 @@ check_covariance = Exercise(
     gradient=True,
     sizes=sizes,
 )  # fmt: skip
+
+
+def _joined_gram(left: Tensor, right: Tensor) -> Tensor:
+    """G of the whole that was cut in two: (B, C, H, W₁), (B, C, H, W₂) → (B, C, C)."""
+    return gram_by_loops(torch.cat([left, right], 3))
+
+
+def _count(tile: Tensor) -> int:
+    return tile[0].numel()
+
+
+def _sums(tile: Tensor) -> Tensor:
+    return rows(tile) @ rows(tile).mT
+
+
+def _own(tile: Tensor) -> Tensor:
+    """A tile's own Gram matrix."""
+    return _sums(tile) / _count(tile)
+
+
+check_joined_gram = Exercise(
+    name="joined_gram",
+    spec=_joined_gram,
+    cases=lambda random: [
+        tuple(torch.randn(b, c, h, w, generator=random).relu() for w in widths)
+        for b, c, h, widths in [(2, 3, 4, (5, 2)), (3, 5, 2, (3, 4)), (1, 4, 3, (1, 6))]
+    ],
+    mistakes={
+        "this is the mean of the two matrices, as if both tiles were as wide. A tile counts by its "
+        "positions: add up sums, then divide once.": lambda a, b: (_own(a) + _own(b)) / 2,
+        "each tile's sum is divided by its own number of positions before they are added. Add the "
+        "sums, and divide by C times all positions.": lambda a, b: _own(a) + _own(b),
+        "not divided yet: by C times the positions of both tiles.": (
+            lambda a, b: _sums(a) + _sums(b)
+        ),
+        "divided by all positions, but not by the number of channels.": (
+            lambda a, b: (_sums(a) + _sums(b)) * a.shape[1] / (_count(a) + _count(b))
+        ),
+        "divided by the positions of the left tile only.": (
+            lambda a, b: (_sums(a) + _sums(b)) / _count(a)
+        ),
+        "divided by the positions of the right tile only.": (
+            lambda a, b: (_sums(a) + _sums(b)) / _count(b)
+        ),
+        "this is the left tile's matrix alone; the right one belongs to it as well.": (
+            lambda a, b: _own(a)
+        ),
+        "this is the right tile's matrix alone; the left one belongs to it as well.": (
+            lambda a, b: _own(b)
+        ),
+        "the weights are exchanged: the left tile has its own share of the positions.": (
+            lambda a, b: (_own(a) * _count(b) + _own(b) * _count(a)) / (_count(a) + _count(b))
+        ),
+        "the sum is divided twice, by the positions of each tile.": (
+            lambda a, b: (_sums(a) + _sums(b)) / (_count(a) * _count(b))
+        ),
+    },
+    praise="two tiles of any width give the matrix of the whole, and the gradient of the whole.",
+    gradient=True,
+    sizes=lambda left, right: {**sizes(left), "W₂": right.shape[3]},
+)
