@@ -1,24 +1,47 @@
 """Pictures made by our own code, to be used as styles: free to share, and the same every time.
 
-Each function returns an (H, W, 3) float32 picture in [0, 1], long side 512 px. Inside, lengths
-are fractions of that long side, and everything is drawn at twice the size."""
+Each function returns an (H, W, 3) float32 picture in [0, 1], long side 512 px, or so many times
+as much within `larger`. Inside, lengths are fractions of that long side, and everything is drawn at
+twice the size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from scipy import fft, ndimage, spatial
 
-LONG = 1024  # two working pixels to each final one: hard-edged marks need the averaging
+_times = ContextVar("times", default=1)
+
+
+@contextmanager
+def larger(times: int) -> Iterator[None]:
+    """Artworks that are painted within are `times` as wide and high: the same marks, finer."""
+    before = _times.set(times)
+    try:
+        yield
+    finally:
+        _times.reset(before)
+
+
+def _long() -> int:
+    return 1024 * _times.get()  # two working pixels to each: hard-edged marks need the averaging
 
 
 def _start(seed, height, width) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
     """Random numbers, and the pixels' y and x as fractions of the long side."""
-    return np.random.default_rng(seed), *(np.mgrid[: 2 * height, : 2 * width].astype("f4") / LONG)
+    height, width = (2 * _times.get() * side for side in (height, width))
+    return np.random.default_rng(seed), *(np.mgrid[:height, :width].astype("f4") / _long())
 
 
 def _noise(rng, shape, cell, octaves=4, stretch=1.0) -> np.ndarray:
     """Smooth noise in [0, 1] with bumps of about `cell`, `stretch` times as long in x."""
-    f = np.hypot(fft.fftfreq(shape[0])[:, None], stretch * fft.rfftfreq(shape[1])) * 2 * cell * LONG
+    f = (
+        np.hypot(fft.fftfreq(shape[0])[:, None], stretch * fft.rfftfreq(shape[1]))
+        * 2
+        * cell
+        * _long()
+    )
     keep = (np.exp(-((f / 2**octaves) ** 2)) / (1 + f**2)).astype(np.float32)
     noise = fft.irfft2(fft.rfft2(rng.standard_normal(shape, np.float32)) * keep, shape)
     return (noise - noise.min()) / np.ptp(noise)
@@ -58,7 +81,7 @@ def _paint(rng, picture, angle, layers, depth, tip=2) -> np.ndarray:
         return z.imag.astype(np.int32).clip(0, h - 1), z.real.astype(np.int32).clip(0, w - 1)
 
     canvas, relief = 0.6 * picture, np.zeros_like(angle, np.float32)
-    for length, width, cover in np.array(layers) * (LONG, LONG, 1):
+    for length, width, cover in np.array(layers) * (_long(), _long(), 1):
         # Some strokes begin outside, or the sides that the field flows away from would be bare.
         count = int(cover * (h + length) * (w + length) / (length * width))
         at = rng.random((count, 2)) @ [w + length, 1j * (h + length)] - (0.5 + 0.5j) * length
@@ -97,7 +120,7 @@ def swirling_strokes() -> np.ndarray:
     for i, colours in enumerate(hills.split(", ")):
         ridge = 0.53 + 0.058 * i + 0.03 * np.sin(x * (9 - i) + 2.3 * i) + 0.015 * np.sin(17 * x + i)
         picture = _over(picture, y > ridge, _ramp(1 - np.exp((ridge - y) / 0.02), colours))
-        flow = np.where(y > ridge, 1 + 1j * LONG * np.gradient(ridge, axis=1), flow)
+        flow = np.where(y > ridge, 1 + 1j * _long() * np.gradient(ridge, axis=1), flow)
     return _paint(rng, picture, np.angle(flow), [(0.11, 0.018, 2.5), (0.06, 0.01, 1)], 0.3)
 
 
@@ -194,7 +217,7 @@ def voronoi_mosaic() -> np.ndarray:
     pixels, jitter = np.stack([y, x], -1).reshape(-1, 2), rng.uniform(-0.38, 0.38, (2, 46, 56))
     seeds = 0.0182 * (np.indices((46, 56)) + jitter).reshape(2, -1).T
     distance, near = spatial.cKDTree(seeds).query(pixels, k=2)
-    near, gap = near[:, 0], (distance[:, 1] - distance[:, 0]).reshape(x.shape) * LONG
+    near, gap = near[:, 0], (distance[:, 1] - distance[:, 0]).reshape(x.shape) * _long()
     v, u = seeds.T - [[0.39], [0.46]]
     v, flow = v + 0.05 * np.sin(7 * u + 0.6), 40 * np.hypot(v - 0.5, u + 0.3)
     up, flow = np.abs(v), np.sin(flow + 4 * np.sin(11 * u + 9 * v))

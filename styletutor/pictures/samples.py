@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+ARTWORK, LARGEST = 512, 2048  # pixels of an artwork's long side; more would take many GiB to paint
+
 # name: (file in skimage/data, what it shows to somebody who cannot see it)
 PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     "astronaut": ("astronaut.png", "Smiling astronaut in an orange suit, a flag behind her."),
@@ -63,12 +65,16 @@ def describe_sample(name: str) -> str:
     raise ValueError(f"{name!r} is not a sample; {nearest_samples(name)}")
 
 
-def find_sample(name: str) -> str | Tensor | None:
-    """A photograph's file or an artwork (1, 3, H, W) in [0, 1]; None if no sample has that name."""
+def find_sample(name: str, size: int = ARTWORK) -> str | Tensor | None:
+    """A photograph's file or an artwork (1, 3, H, W) in [0, 1]; None if no sample has that name.
+
+    An artwork's long side is 512 pixels, or as many times that as `size` takes, 2048 at most.
+    """
     name = name.replace("_", "-")  # as scikit-image spells its own
     if name in PHOTOGRAPHS:
         return _photograph_path(name)
-    return _paint(name) if name in _artworks() else None
+    times = max(1, min(-(-size // ARTWORK), LARGEST // ARTWORK))
+    return _paint(name, times) if name in _artworks() else None
 
 
 def nearest_samples(name: str) -> str:
@@ -94,7 +100,10 @@ def _artworks() -> dict[str, Callable[[], np.ndarray]]:
     return ARTWORKS
 
 
-@functools.cache
-def _paint(name: str) -> Tensor:
-    picture = torch.from_numpy(np.asarray(_artworks()[name](), dtype=np.float32))
+@functools.lru_cache(maxsize=16)
+def _paint(name: str, times: int) -> Tensor:
+    from styletutor.pictures.artworks import larger
+
+    with larger(times):
+        picture = torch.from_numpy(np.asarray(_artworks()[name](), dtype=np.float32))
     return picture.permute(2, 0, 1)[None].contiguous()

@@ -114,7 +114,7 @@ def scale_content(
         return _shrunk(content, vgg, size, side)
     if size is not None:
         raise ValueError(f"size={size} and width={width} are both given; give one of them")
-    return _to_width(to_picture(content, vgg, None), width, f"width={width}")
+    return _to_width(content, vgg, width, f"width={width}")
 
 
 def scale_style(
@@ -125,8 +125,7 @@ def scale_style(
         return _shrunk(style, vgg, size, side)
     if not (isinstance(scale, numbers.Real) and 0 < scale <= 100):
         raise ValueError(f"style_scale={scale}; it must be a number above 0, and at most 100")
-    picture = to_picture(style, vgg, None)
-    return _to_width(picture, max(1, round(scale * width)), f"style_scale={scale}")
+    return _to_width(style, vgg, max(1, round(scale * width)), f"style_scale={scale}")
 
 
 def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
@@ -178,11 +177,15 @@ def _shrunk(picture: Picture, vgg: VGG, size: int | None, side: Side) -> Tensor:
     return resize_image(picture, max(1, round(pixels * max(height, width) / given)))
 
 
-def _to_width(picture: Tensor, width: int, what: str) -> Tensor:
+def _to_width(given: Picture, vgg: VGG, width: int, what: str) -> Tensor:
+    picture = to_picture(given, vgg, None)
     height, before = picture.shape[2:]
     if not is_whole(width) or width < 1:
         raise ValueError(f"{what} makes no picture; it must be at least 1 pixel wide")
-    return resize_image(picture, max(1, round(width * max(height, before) / before)), enlarge=True)
+    size = max(1, round(width * max(height, before) / before))
+    if isinstance(given, str | Path):  # an artwork is painted at that size
+        return load_image(given, size, enlarge=True).to(picture)
+    return resize_image(picture, size, enlarge=True)
 
 
 def plain(value: Any) -> Any:
