@@ -1,4 +1,4 @@
-"""What the machine has, and how it computes: device, precision, memory."""
+"""What the machine has, and how it computes; and warnings of it, which end no work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -77,6 +78,14 @@ def usual_torch() -> Iterator[None]:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)
         yield
+
+
+def warn(message: str, stacklevel: int = 1) -> None:
+    """A warning that ends no work: where warnings are made errors it is only shown."""
+    try:
+        warnings.warn(message, stacklevel=stacklevel + 1)
+    except UserWarning as error:
+        warnings.showwarning(error, UserWarning, __file__, 0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,15 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_tiny_vgg, random_pictures
 from test_cli import in_a_process, refused, transfer
 
 import styletutor as st
 from styletutor.cli import main
 from styletutor.cli.telling import save_somewhere
+from styletutor.descent import Step
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and descriptors of Unix")
 FULL = Path("/dev/full")
@@ -223,3 +226,45 @@ def test_what_is_resumed_is_not_overwritten_on_the_way(
     assert main([*words, "--checkpoint-output", "c%s.png"]) == 2
     assert "would overwrite c4.png" in capsys.readouterr().err
     assert Path("c4.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ({"checkpoint": "gone/run", "checkpoint_iterations": 1}, "no checkpoint was written"),
+        ({"on_step": "exhausted"}, "out of memory after 2 evaluations"),
+        ({"recipe": "anishathalye", "start": "content", "learning_rate": 1e30}, "no finite number"),
+        ({"content_weight": 0, "style_weight": 0}, "all weights are 0"),
+    ],
+)
+def test_warnings_that_are_made_errors_lose_no_picture(
+    how: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gone").mkdir()
+
+    def on_step(step: Step) -> None:
+        shutil.rmtree("gone", ignore_errors=True)
+        if "on_step" in how and step.evaluation == 2:
+            raise MemoryError
+
+    given = {"vgg": make_tiny_vgg(), "evaluations": 3, "progress": False}
+    given |= {**how, "on_step": on_step}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        result = st.transfer(random_pictures(1, 32, 40), random_pictures(1, 32, 32), **given)
+    assert result.image.isfinite().all()
+    assert any(said in str(each.message) for each in caught)
+
+
+def test_frames_on_the_way_that_find_no_room_lose_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f2.png").mkdir()
+    frames = ["--checkpoint-output", "f%s.png", "--checkpoint-iterations", "1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(transfer(tmp_path / "out.png", *frames)) == 0
+    assert is_whole(tmp_path / "out.png") and is_whole(tmp_path / "f3.png")
+    assert "styletutor: warning: f2.png is a folder" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from styletutor.descent.history import read_back
 from styletutor.descent.method import Method
 from styletutor.loss.objective import Objective
 from styletutor.loss.parts import TERMS
-from styletutor.machine import is_out_of_memory
+from styletutor.machine import is_out_of_memory, warn
 from styletutor.pictures.images import pixels_sha256, resample
 from styletutor.runs.checkpoints import Checkpoint, Frame, without_interrupts
 from styletutor.runs.result import Result
@@ -85,7 +84,7 @@ def solve(
     evaluations, interrupted = settings["evaluations"], False
     weights = objective.weight_values()
     if not any(any(weights[term]) for term in TERMS):
-        warnings.warn("all weights are 0: the picture stays as it is", stacklevel=3)
+        warn("all weights are 0: the picture stays as it is", stacklevel=3)
     steps = descend(objective, first, evaluations, method=method, **resumed)
     last: Step | None = None
     with ProgressBar(evaluations, done, command, way.progress) as bar:
@@ -111,7 +110,7 @@ def solve(
                 raise
             interrupted = last.evaluation < last.evaluations
             if exhausted:
-                warnings.warn(
+                warn(
                     f"out of memory after {last.evaluation} evaluations; the best picture so far "
                     "is kept; close other programs that use the device, or take a smaller size",
                     stacklevel=3,
@@ -121,7 +120,7 @@ def solve(
     history = last.record.history()
     lost = next((row["evaluation"] for row in history if not isfinite(row["total"])), None)
     if lost is not None:
-        warnings.warn(
+        warn(
             f"the loss was no finite number at evaluation {lost}; the best picture before it is "
             "kept; take a smaller learning rate, or L-BFGS",
             stacklevel=3,
@@ -167,7 +166,7 @@ def _keep(write: Callable[[Step], None], step: Step) -> None:
     try:
         write(step)
     except OSError as error:
-        warnings.warn(f"no checkpoint was written: {error}; going on without", stacklevel=4)
+        warn(f"no checkpoint was written: {error}; going on without", stacklevel=4)
 
 
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
