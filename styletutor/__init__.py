@@ -24,7 +24,7 @@ from styletutor.pictures.images import resize_image, save_image
 from styletutor.pictures.loading import load_image
 from styletutor.pictures.samples import sample_names
 from styletutor.runs.background import Run
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.reconstruct import (
     figure_one,
     reconstruct_content,

@@ -14,7 +14,7 @@ from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.pictures.colours import COLOURS, keep_colours, match_colours
 from styletutor.pictures.loading import spelt
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.inputs import (
     Picture,
     check_memory,
