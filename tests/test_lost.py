@@ -193,6 +193,7 @@ def test_no_home_and_nothing_temporary_are_no_reason_to_lose_it(
         ["--checkpoint-output", "r%s.png", "--report", "r2.png"],
         ["--checkpoint-output", "c%s.png", "--checkpoint", "c2.png"],
         ["--report", "w.safetensors"],
+        ["--report", "checkpoints/vgg19-dcbb9e9d.pth"],
     ],
 )
 def test_no_input_and_no_other_output_is_overwritten(
@@ -203,6 +204,10 @@ def test_no_input_and_no_other_output_is_overwritten(
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(tmp_path / "w.safetensors"))
     Path("w.safetensors").write_bytes(b"dear")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    Path("checkpoints").mkdir()
+    cached = Path("checkpoints", "vgg19-dcbb9e9d.pth")
+    cached.write_bytes(b"dear")
     st.save_image(st.load_image("coins", 40), "photo2.png")
     words = ["transfer", "--content", "photo2.png", "--styles", "coins", "--size", "40"]
     words += ["--weights", "pocket", "--evaluations", "2", "--output", "o.png", *more]
@@ -211,7 +216,17 @@ def test_no_input_and_no_other_output_is_overwritten(
     assert main(words) == 2
     assert "would overwrite" in capsys.readouterr().err
     assert Path("photo2.png").read_bytes() == before
-    assert Path("w.safetensors").read_bytes() == b"dear" and not Path("o.png").exists()
+    assert Path("w.safetensors").read_bytes() == cached.read_bytes() == b"dear"
+    assert not Path("o.png").exists()
+
+
+def test_weights_in_a_folder_that_is_named_are_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(tmp_path))
+    (dear := tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"dear")
+    assert main([*transfer(tmp_path / "o.png"), "--checkpoint", str(dear)]) == 2
+    assert "would overwrite" in capsys.readouterr().err and dear.read_bytes() == b"dear"
 
 
 def test_what_is_resumed_is_not_overwritten_on_the_way(

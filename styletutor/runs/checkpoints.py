@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from styletutor.runs.frames import Frame, check_same_run
 
 KEY = "styletutor checkpoint"
 DAMAGED = "{} is damaged or no checkpoint of styletutor; begin anew without it"
+MOST_WORDS = 2**27  # bytes; some hundred for each evaluation
 SECONDS_BETWEEN = 10.0
 # Ctrl-C, a polite request to end, and a terminal that was closed, where the system knows them.
 ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
@@ -87,12 +89,19 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
     Raises FileNotFoundError, or ValueError for a file that is none or is damaged.
     """
-    if not Path(path).is_file():
+    file = Path(os.path.expanduser(path))
+    if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; check the name")
     try:
-        data = Path(path).read_bytes()  # all at once: it may be replaced meanwhile
-        tensors, header = load(data), data[8 : 8 + int.from_bytes(data[:8], "little")]
-        saved = json.loads(json.loads(header)["__metadata__"][KEY])
+        with file.open("rb") as opened:  # once: it may be replaced meanwhile
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(min(length, MOST_WORDS)))
+            saved = json.loads(header.pop("__metadata__")[KEY])
+            ends = [tensor["data_offsets"][1] for tensor in header.values()]
+            if os.fstat(opened.fileno()).st_size != 8 + length + max(ends):
+                raise ValueError
+            opened.seek(0)
+            tensors = load(opened.read())
         digest = saved.pop("sha256")
         if digest != _digest(tensors, saved) or not _is_whole(saved, tensors):
             raise ValueError
