@@ -49,6 +49,21 @@ def refused(capsys: pytest.CaptureFixture, arguments: list[str]) -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--weights", ""], "no weights are named ''"),
+        (["--device", ""], "there is no device ''"),
+        (["--style-layers", "relu1_1=1", "relu1_1=2"], "the layer relu1_1 is named twice"),
+        (["--content-layers", "relu1_1", "relu1_1"], "the layer relu1_1 is named twice"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert said in refused(capsys, [*transfer(tmp_path / "o.png"), *words])
+
+
 def test_the_content_is_read_once_to_check_it_and_once_to_paint_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

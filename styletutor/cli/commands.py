@@ -42,7 +42,7 @@ def layers(arguments: argparse.Namespace) -> None:
 
 def _network(arguments: argparse.Namespace) -> VGG:
     how = {"pooling": arguments.pooling, "device": arguments.device}
-    return st.load_vgg(arguments.weights or "auto", **how)
+    return st.load_vgg("auto" if arguments.weights is None else arguments.weights, **how)
 
 
 def weights(arguments: argparse.Namespace) -> None:

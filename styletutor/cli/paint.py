@@ -29,7 +29,7 @@ from styletutor.network.vgg19 import places
 from styletutor.pictures.images import check_fits, check_writable
 from styletutor.pictures.writing import check_apart, real_path, try_writing
 from styletutor.runs.checkpoints import without_interrupts
-from styletutor.runs.inputs import scale_content
+from styletutor.runs.inputs import check_once, scale_content
 from styletutor.runs.result import Result
 from styletutor.timelapse import check_film
 
@@ -170,6 +170,7 @@ def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
     weights = {}
     for layer in layers:
         name, _, weight = layer.partition("=")
+        check_once([*weights, name])
         try:
             weights[name] = float(weight or 1)
         except ValueError:
@@ -230,7 +231,8 @@ def _finish(
         if name in taken and value is not None
     }
     pooling = None if "pooling" in taken else arguments.pooling
-    vgg = st.load_vgg(arguments.weights or "auto", pooling=pooling, device=arguments.device)
+    weights = "auto" if arguments.weights is None else arguments.weights
+    vgg = st.load_vgg(weights, pooling=pooling, device=arguments.device)
     check_network(vgg, replay.sha256)
     recipe = find_recipe(settings.get("recipe", "default"))
     sides = (settings.get(name) for name in ("size", "width"))

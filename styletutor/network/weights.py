@@ -59,7 +59,7 @@ def load_vgg(
     for what, choices, given in checks:  # before a download, not after it
         if given not in choices:
             raise ValueError(f"unknown {what} {given!r}; choose one of {choices}")
-    device = _check_device(device or default_device())
+    device = _check_device(default_device() if device is None else device)
     found, why = None, None
     if weights == "auto":
         found, why = vgg19_or_why_not()
@@ -154,7 +154,7 @@ def _check_device(device: str | torch.device) -> torch.device:
 
 def _existing_file(weights: str | Path) -> Path:
     path = Path(os.path.expanduser(weights))
-    if path.is_dir():
+    if path.is_dir() and str(weights):
         raise IsADirectoryError(f"{weights} is a folder; name the weight file inside")
     if not path.is_file():
         near = difflib.get_close_matches(str(weights).lower(), WEIGHT_NAMES, n=1)

@@ -64,7 +64,9 @@ def _check_target(path: PathLike) -> str | None:
     """The file to replace, behind any symbolic link; None for a device, to be written into."""
     named, target = os.path.expanduser(path), real_path(path)
     if os.path.isdir(target):
-        raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it")
+        raise IsADirectoryError(
+            f"{path or target} is a folder, expected a file name; add one to it"
+        )
     if named in STREAMS or (os.path.exists(named) and not os.path.isfile(named)):
         return None  # such as /dev/null or a pipe, which a file in its place would break
     if not os.path.isdir(os.path.dirname(target)):

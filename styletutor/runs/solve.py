@@ -158,11 +158,12 @@ def _files(about: Mapping[str, Any], way: Way) -> tuple[Checkpoint | None, Frame
     """The checkpoint to write, and the frame to go on from, if they are wanted."""
     if isinstance(way.resume, Frame):
         check_same_run("the frame", way.resume.record.about, about)
-        kept = Checkpoint(way.checkpoint, about, None, way.every) if way.checkpoint else None
-        return kept, way.resume
-    path = way.checkpoint or way.resume
-    kept = Checkpoint(path, about, way.resume, way.every) if path else None
-    return kept, kept.frame if kept else None
+        path, resume = way.checkpoint, None
+    else:
+        path = way.resume if way.checkpoint is None else way.checkpoint
+        resume = way.resume
+    kept = None if path is None else Checkpoint(path, about, resume, way.every)
+    return kept, way.resume if resume is None else kept.frame
 
 
 def _keep(write: Callable[[Step], None], step: Step) -> None:
