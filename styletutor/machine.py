@@ -20,6 +20,7 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _lock = threading.Lock()
 _inside = 0
 _before: tuple[str, str, bool] | None = None
+_painting, _theirs = 0, torch.float32
 
 
 def default_device() -> torch.device:
@@ -65,7 +66,9 @@ def usual_torch() -> Iterator[None]:
     """PyTorch without what a caller has chosen for all of a program; a decorator as well.
 
     Inference mode lets no gradient through, autocast rounds where exact numbers are promised, and
-    another default type or device changes noise, weights and the numbers of knobs.
+    another default type or device changes noise, weights and the numbers of knobs. The default type
+    is the whole process's: it is float32 for all threads as long as one of them is inside, and the
+    last to leave puts back what was there, unless somebody has chosen another one meanwhile.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -74,10 +77,28 @@ def usual_torch() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        if (dtype := torch.get_default_dtype()) != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, dtype)
+        _take_default_dtype()
+        stack.callback(_give_default_dtype_back)
         yield
+
+
+def _take_default_dtype() -> None:
+    global _painting, _theirs
+    with _lock:
+        _painting += 1
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            _theirs = dtype
+            torch.set_default_dtype(torch.float32)
+
+
+def _give_default_dtype_back() -> None:
+    global _painting, _theirs
+    with _lock:
+        _painting -= 1
+        if _painting == 0:
+            if torch.get_default_dtype() == torch.float32:
+                torch.set_default_dtype(_theirs)
+            _theirs = torch.float32
 
 
 def warn(message: str, stacklevel: int = 1) -> None:

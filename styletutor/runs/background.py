@@ -38,7 +38,8 @@ class Run:
     The arguments are the verb's, with no bar unless `progress` is given. `on_step(step)` is called
     in the thread after each evaluation and `on_end(run)` when all is over: let them set widget
     values, never use pyplot. Pause and stop act after the evaluation under way. What goes wrong in
-    the thread is raised by `wait`, so that a notebook cannot pass over it.
+    the thread is raised by `wait`, so that a notebook cannot pass over it. While it paints,
+    PyTorch's default type is float32 in all threads.
 
     `step` is the latest step and `record` what has happened so far. Where the run was stopped is
     `frame`, and others can be kept on the way, in `on_step`, by `keep()`: another run with the same
