@@ -192,6 +192,7 @@ def test_no_home_and_nothing_temporary_are_no_reason_to_lose_it(
         ["--checkpoint-output", "film%s.gif", "--timelapse", "film2.gif"],
         ["--checkpoint-output", "r%s.png", "--report", "r2.png"],
         ["--checkpoint-output", "c%s.png", "--checkpoint", "c2.png"],
+        ["--checkpoint-output", "c%s.png", "--checkpoint", "c2.png", "--evaluations", f"{10**12}"],
         ["--report", "w.safetensors"],
         ["--report", "checkpoints/vgg19-dcbb9e9d.pth"],
     ],

@@ -33,6 +33,7 @@ from styletutor.runs.inputs import check_once, scale_content
 from styletutor.runs.result import Result
 from styletutor.timelapse import check_film
 
+MOST_NAMES = 100_000  # of pictures on the way that are looked at, some seconds' worth
 # What a recipe sets: another recipe than the report's must be free to set it anew.
 RECIPE_SETTINGS = {"recipe", "beta1", "beta2"} | {f.name for f in fields(st.Recipe)}
 
@@ -205,7 +206,7 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> Tens
     inputs = [*pictures, arguments.weights, arguments.settings, *places()]
     check_apart(outputs, inputs)
     if where:
-        most = max(10_000, arguments.evaluations or 0)
+        most = max(10_000, min(arguments.evaluations or 0, MOST_NAMES))
         names = {real_path(numbered(where, n)) for n in range(often, most + 1, often)}
         for name in (*inputs, *outputs, arguments.resume):
             if name is not None and real_path(name) in names:
