@@ -143,16 +143,6 @@ def test_the_browser_is_opened_with_the_token(monkeypatch: pytest.MonkeyPatch) -
 # --- visitors who do as they please
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/autogroup").exists(), reason="Linux weighs no sessions here"
-)
-def test_what_paints_stands_behind_what_serves(studio: Tab, served: Server) -> None:
-    """A kernel is a session of its own, which its priority alone does not weigh."""
-    assert served.kernels()
-    for kernel in served.kernels():
-        assert Path(f"/proc/{kernel.pid}/autogroup").read_text().endswith("nice 10\n")
-
-
 def test_rubbish_from_one_visitor_does_not_hold_up_the_others(served: Server) -> None:
     token = served.studio.partition("=")[2]
     with urlopen(served.studio, timeout=120) as answer:
