@@ -1,6 +1,17 @@
 """Learn and teach neural style transfer: look inside VGG-19, reconstruct, transfer."""
+# ruff: noqa: E402
 
 import os
+import signal
+import sys
+
+# Whoever starts the command and presses Ctrl-C during these imports, which take seconds, wants to
+# see none of them.
+_word = os.path.basename("".join(sys.argv[:1]))
+_is_program = _word == "styletutor" or (_word == "-m" and "styletutor" in sys.orig_argv)
+_on_ctrl_c = signal.getsignal(signal.SIGINT)
+if _is_program and _on_ctrl_c is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # PyTorch's threads on Linux wait for each other by spinning, each on its core. Beside any other
 # busy program, such as a browser, small networks then run many times slower; a short spin mends it.
@@ -24,7 +35,7 @@ from styletutor.pictures.images import resize_image, save_image
 from styletutor.pictures.loading import load_image
 from styletutor.pictures.samples import sample_names
 from styletutor.runs.background import Run
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.reconstruct import (
     figure_one,
     reconstruct_content,
@@ -35,6 +46,9 @@ from styletutor.runs.result import Result
 from styletutor.runs.transfer import transfer
 from styletutor.timelapse import Timelapse
 from styletutor.version import __version__ as __version__
+
+if _is_program:
+    signal.signal(signal.SIGINT, _on_ctrl_c)
 
 __all__ = [
     "VGG", "Frame", "Layer", "Objective", "Recipe", "Result", "Run", "Timelapse", "content_loss",

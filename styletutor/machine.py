@@ -1,4 +1,4 @@
-"""What the machine has, and how it computes: device, precision, memory."""
+"""What the machine has, and how it computes; and warnings of it, which end no work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from math import prod
@@ -23,6 +24,7 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _lock = threading.Lock()
 _inside = 0
 _before: tuple[str, str, bool] | None = None
+_painting, _theirs = 0, torch.float32
 
 
 def default_device() -> torch.device:
@@ -68,7 +70,9 @@ def usual_torch() -> Iterator[None]:
     """PyTorch without what a caller has chosen for all of a program; a decorator as well.
 
     Inference mode lets no gradient through, autocast rounds where exact numbers are promised, and
-    another default type or device changes noise, weights and the numbers of knobs.
+    another default type or device changes noise, weights and the numbers of knobs. The default type
+    is the whole process's: it is float32 for all threads as long as one of them is inside, and the
+    last to leave puts back what was there, unless somebody has chosen another one meanwhile.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -77,10 +81,36 @@ def usual_torch() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        if (dtype := torch.get_default_dtype()) != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, dtype)
+        _take_default_dtype()
+        stack.callback(_give_default_dtype_back)
         yield
+
+
+def _take_default_dtype() -> None:
+    global _painting, _theirs
+    with _lock:
+        _painting += 1
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            _theirs = dtype
+            torch.set_default_dtype(torch.float32)
+
+
+def _give_default_dtype_back() -> None:
+    global _painting, _theirs
+    with _lock:
+        _painting -= 1
+        if _painting == 0:
+            if torch.get_default_dtype() == torch.float32:
+                torch.set_default_dtype(_theirs)
+            _theirs = torch.float32
+
+
+def warn(message: str, stacklevel: int = 1) -> None:
+    """A warning that ends no work: where warnings are made errors it is only shown."""
+    try:
+        warnings.warn(message, stacklevel=stacklevel + 1)
+    except UserWarning as error:
+        warnings.showwarning(error, UserWarning, __file__, 0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

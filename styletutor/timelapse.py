@@ -66,6 +66,7 @@ def spread(evaluations: int, frames: int = 40) -> list[int]:
     happens; at most `frames` of them."""
     if frames < 2:
         raise ValueError(f"frames={frames}; a film needs at least 2")
+    frames = min(frames, 2 * max(1, evaluations))  # more of them leave no evaluation out either
     shares = ((place / (frames - 1)) ** 2 for place in range(frames))
     return sorted({1 + round(share * (evaluations - 1)) for share in shares})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from threading import Event, Thread
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 import styletutor as st
 from styletutor.descent import descend
+from styletutor.machine import usual_torch
 from styletutor.network.weights import untrained
 
 Surroundings = Callable[[], AbstractContextManager]
@@ -69,6 +71,36 @@ def test_reconstructions_networks_and_loops_are_the_same_everywhere(name: str) -
         found = made()
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_many_threads_leave_the_default_type_as_it_was() -> None:
+    """Whoever leaves first takes nothing away from the others; whoever chooses meanwhile wins."""
+
+    def stay(entered: Event, leave: Event, seen: list[torch.dtype]) -> None:
+        with usual_torch():
+            entered.set()
+            assert leave.wait(30)
+            seen.append(torch.get_default_dtype())
+
+    def chosen_meanwhile(dtype: torch.dtype | None) -> torch.dtype:
+        seen: list[torch.dtype] = []
+        stays = [(Event(), Event(), seen) for _ in range(2)]
+        threads = [Thread(target=stay, args=each) for each in stays]
+        with default_dtype(torch.float64):
+            for each, thread in zip(stays, threads, strict=True):
+                thread.start()
+                assert each[0].wait(30)
+            if dtype is not None:
+                torch.set_default_dtype(dtype)
+            for each, thread in zip(stays, threads, strict=True):
+                each[1].set()
+                thread.join()
+            assert seen == 2 * [dtype or torch.float32]
+            return torch.get_default_dtype()
+
+    assert chosen_meanwhile(None) == torch.float64
+    assert chosen_meanwhile(torch.float16) == torch.float16
+    assert chosen_meanwhile(None) == torch.float64
 
 
 def test_what_inference_mode_made_can_be_used_outside() -> None:

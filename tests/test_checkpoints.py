@@ -177,14 +177,17 @@ def tampered_words(path: Path) -> None:
     path.write_bytes(data[:at] + (b"7" if data[at : at + 1] != b"7" else b"8") + data[at + 1 :])
 
 
-def mistyped(change: Callable[[dict], None]) -> Callable[[Path], None]:
+def craft(path: Path, saved: dict, tensors: dict[str, torch.Tensor]) -> None:
     """With a digest that is right."""
+    words = saved | {"sha256": checkpoints._digest(tensors, saved)}
+    path.write_bytes(save(tensors, {checkpoints.KEY: json.dumps(words)}))
 
+
+def mistyped(change: Callable[[dict], None]) -> Callable[[Path], None]:
     def harm(path: Path) -> None:
         saved, tensors = read_checkpoint(path)
         change(saved)
-        saved["sha256"] = checkpoints._digest(tensors, saved)
-        path.write_bytes(save(tensors, {checkpoints.KEY: json.dumps(saved)}))
+        craft(path, saved, tensors)
 
     return harm
 
@@ -214,9 +217,26 @@ def another_file(path: Path) -> None:
         mistyped(lambda saved: saved["record"].pop("weights")),
         mistyped(lambda saved: saved["record"].update(more=1)),
         mistyped(lambda saved: saved["record"]["rows"].pop()),
+        mistyped(lambda saved: saved.update(about={})),
+        mistyped(lambda saved: saved["about"].pop("weights sha256")),
+        mistyped(lambda saved: saved["about"].update(command=1)),
+        mistyped(lambda saved: saved["about"].update(settings=[])),
+        mistyped(lambda saved: saved["about"]["settings"].update(evaluations=2)),
+        mistyped(lambda saved: saved["about"]["settings"].update(evaluations="many")),
+        mistyped(lambda saved: saved["record"]["rows"][0].pop("total")),
+        mistyped(lambda saved: saved["record"]["rows"][0].update(total="low")),
+        mistyped(lambda saved: saved["record"]["rows"][0].update(size=3)),
+        mistyped(lambda saved: saved["record"]["rows"][0].update(evaluation=3)),
+        mistyped(lambda saved: saved["record"]["turned"].append({"evaluation": 1})),
+        mistyped(lambda saved: saved["weights"].update(style=[1.0, 2.0])),
+        mistyped(lambda saved: saved["weights"].update(style=[float("nan")])),
+        mistyped(lambda saved: saved["record"]["weights"].pop("style")),
+        mistyped(lambda saved: saved["record"]["weights"].update({"style relu5_1": [1.0]})),
     ],
 )
-def test_a_damaged_checkpoint_is_one_clear_line(harm: object, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_one_clear_line(
+    harm: object, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     path = tmp_path / "run"
     run(checkpoint=path, on_step=stop_at(3))
     harm(path)
@@ -224,6 +244,27 @@ def test_a_damaged_checkpoint_is_one_clear_line(harm: object, tmp_path: Path) ->
     with pytest.raises(ValueError, match="damaged or no checkpoint of styletutor; begin anew"):
         run(resume=path)
     assert path.read_bytes() == before
+    words = ["transfer", "--resume", str(path), "--output", str(tmp_path / "out.png")]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_tensors_of_another_kind_are_refused(optimiser: str, tmp_path: Path) -> None:
+    path, short = tmp_path / "run", {"optimiser": optimiser, "evaluations": 3}
+    run(checkpoint=path, **short)
+    saved, sound = read_checkpoint(path)
+    assert len(sound) > 8
+    crafted = [{"point.best": torch.full_like(sound["point.best"], torch.nan)}, {"more": PHOTO}]
+    for name, tensor in sound.items():
+        for other in (None, tensor[..., None], tensor[None], tensor.to(torch.complex64)):
+            crafted.append({name: other})
+    for change in crafted:
+        tensors = {name: t for name, t in {**sound, **change}.items() if t is not None}
+        craft(path, saved, tensors)
+        with pytest.raises(ValueError, match=f"{path} is damaged or no checkpoint"):
+            run(resume=path, **short)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from styletutor import doctor
 from styletutor.cli import main
 from styletutor.descent import Step, Stop
 from styletutor.machine import default_device
+from styletutor.pictures import loading
 
 SMALL = ["--size", "48", "--evaluations", "3", "--weights", "pocket"]
 LAYERS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1", "relu2_1"]
@@ -46,6 +47,31 @@ def refused(capsys: pytest.CaptureFixture, arguments: list[str]) -> str:
     assert code == 2
     assert line.startswith("styletutor: error: ")
     return line
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--weights", ""], "no weights are named ''"),
+        (["--device", ""], "there is no device ''"),
+        (["--style-layers", "relu1_1=1", "relu1_1=2"], "the layer relu1_1 is named twice"),
+        (["--content-layers", "relu1_1", "relu1_1"], "the layer relu1_1 is named twice"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert said in refused(capsys, [*transfer(tmp_path / "o.png"), *words])
+
+
+def test_the_content_is_read_once_to_check_it_and_once_to_paint_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    st.save_image(st.load_image("coins", 48), tmp_path / "photo.png")
+    read, names = loading.read_image, []
+    monkeypatch.setattr(loading, "read_image", lambda p, *a: [names.append(p), read(p, *a)][1])
+    assert main([*transfer(tmp_path / "o.png"), "--content", str(tmp_path / "photo.png")]) == 0
+    assert names == 2 * [str(tmp_path / "photo.png")]
 
 
 def test_transfer_saves_picture_and_report(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Control over colours, sizes, starts and regions, through the verb that people call."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import styletutor as st
 from styletutor.descent.starts import Noise, make_start
 from styletutor.network.vgg import VGG
 from styletutor.pictures.colours import keep_colours, match_colours
-from styletutor.runs.inputs import scale_content, scale_style, to_mask
+from styletutor.runs.inputs import scale_content, scale_style, source, to_mask
 
 SMALL = {"content_layers": "relu2_2", "style_layers": ["relu1_1", "relu2_1"], "evaluations": 3}
 LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
@@ -198,10 +199,54 @@ def test_masks_of_a_transfer(tiny_vgg: VGG, tmp_path: Path) -> None:
         ({"resume": 5}, "resume=5; give the path"),
         ({"checkpoint": True}, "checkpoint=True; give the path"),
         ({"on_step": 5}, "on_step=5 cannot be called"),
+        ({"evaluations": 10**400}, "evaluations=10+ never come to an end"),
+        ({"width": 20_000}, r"width=20000 is too large: 20000 x 15000 pixels"),
+        ({"width": 10**400}, r"width=10+ is too large"),
+        ({"style_scale": 100, "width": 4000}, r"style_scale=100.* is too large: 400000 x 300000"),
+        ({"style_layers": ["relu1_1", "relu1_1"]}, "the layer relu1_1 is named twice"),
+        ({"content_layers": iter(["relu2_1", "relu1_1", "relu2_1"])}, "relu2_1 is named twice"),
+        ({"content": random_pictures(1, 24, 32).to_sparse()}, "a picture is a tensor sparse"),
+        ({"style": torch.empty(1, 3, 24, 32, device="meta")}, "a picture is a tensor of the dev"),
+        ({"start": random_pictures(1, 24, 32).to_sparse()}, "a picture is a tensor sparse"),
+        ({"masks": [torch.eye(24).to_sparse()]}, "a mask is a tensor sparse"),
+        ({"masks": [torch.ones(24, 32, device="meta")]}, "a mask is a tensor of the device meta"),
+        ({"content": np.full((3, 3), "a")}, "is an array of <U1; expected uint8"),
+        *(
+            ({name: ""}, r"\w is a folder, expected a file name")
+            for name in ("checkpoint", "resume")
+        ),
     ],
 )
 def test_bad_control_is_one_clear_line(changes: dict, message: str, tiny_vgg: VGG) -> None:
     photo = random_pictures(1, 24, 32)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises((ValueError, OSError), match=message) as error:
         st.transfer(**({"content": photo, "style": photo, "vgg": tiny_vgg} | SMALL | changes))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_what_numpy_and_python_call_numbers_and_lists_are_taken(
+    tiny_vgg: VGG, tmp_path: Path
+) -> None:
+    photo, art = random_pictures(1, 24, 32), random_pictures(1, 24, 32, seed=1)
+    how = {"vgg": tiny_vgg, **SMALL}
+    plain = st.transfer(photo, art, **how, seed=3, start="noise", style_scale=0.5)
+    odd = {"seed": np.int64(3), "start": "noise", "style_scale": torch.tensor(0.5), **how}
+    kept = {"checkpoint": tmp_path / "run", "checkpoint_iterations": np.int32(2)}
+    for more in (kept, {"resume": tmp_path / "run"}):
+        found = st.transfer(photo, art, **odd, **more)
+        assert torch.equal(found.image, plain.image) and json.dumps(found.report())
+    drawn = np.asmatrix(np.eye(24, 32))
+    assert torch.equal(
+        st.transfer(drawn, art, masks=[drawn], **how).image,
+        st.transfer(np.asarray(drawn), art, masks=[np.asarray(drawn)], **how).image,
+    )
+
+
+def test_styles_by_layer_may_be_any_kind_of_list(tiny_vgg: VGG) -> None:
+    photo, arts = random_pictures(1, 24, 32), [random_pictures(1, 24, 32, seed=n) for n in (1, 2)]
+    given = {"relu1_1": (art for art in arts), "relu2_1": tuple(arts[:1])}
+    result = st.transfer(photo, given, vgg=tiny_vgg, content_layers="relu2_1", evaluations=2)
+    first, second = (source(art) for art in arts)
+    named = [f"relu1_1={first}", f"relu1_1={second}", f"relu2_1={first}"]
+    assert result.settings["style_at"] == named

@@ -3,6 +3,7 @@
 import os
 import stat
 import struct
+import subprocess
 import sys
 import time
 import warnings
@@ -583,6 +584,14 @@ def test_file_mode_follows_the_umask(tmp_path, mask):
     assert stat.S_IMODE(os.stat(tmp_path / "a.png").st_mode) == 0o666 & ~mask
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
+    (tmp_path / "a.png").touch(0o640)
+    (tmp_path / "a.png").chmod(0o600)
+    save_image(noise(4, 4), tmp_path / "a.png")
+    assert stat.S_IMODE(os.stat(tmp_path / "a.png").st_mode) == 0o600
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "real").mkdir()
@@ -603,6 +612,23 @@ def test_a_device_is_written_into_and_not_replaced(tmp_path):
     finally:
         os.close(reader)
     assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    with pytest.raises(OSError, match=r"cannot write into .*pipe .*anything that reads it"):
+        write_file(tmp_path / "pipe", b"report")  # and it does not wait for ever
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names on Windows")
+@pytest.mark.parametrize("number, name", [(1, "/dev/stdout"), (2, "/dev/stderr")])
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_stream_gets_what_is_written_into_it(tmp_path, number, name, kind):
+    code = "import os, sys; from styletutor.pictures.writing import *; "
+    code += f"os.write({number}, b'A'); try_writing('{name}'); write_file('{name}', b'B' * 10**5); "
+    code += f"os.write({number}, b'C')"
+    with (tmp_path / "log").open("w+b") as log:
+        streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE if kind == "pipe" else log)
+        done = subprocess.run([sys.executable, "-c", code], check=True, **streams)
+        log.seek(0)
+        found = log.read() if kind == "file" else (done.stdout, done.stderr)[number - 1]
+    assert found == b"A" + b"B" * 10**5 + b"C"
 
 
 # ---- identity --------------------------------------------------------------------------------

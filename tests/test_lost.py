@@ -8,15 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_tiny_vgg, random_pictures
 from test_cli import in_a_process, refused, transfer
 
 import styletutor as st
 from styletutor.cli import main
 from styletutor.cli.telling import save_somewhere
+from styletutor.descent import Step
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and descriptors of Unix")
 FULL = Path("/dev/full")
@@ -189,7 +192,9 @@ def test_no_home_and_nothing_temporary_are_no_reason_to_lose_it(
         ["--checkpoint-output", "film%s.gif", "--timelapse", "film2.gif"],
         ["--checkpoint-output", "r%s.png", "--report", "r2.png"],
         ["--checkpoint-output", "c%s.png", "--checkpoint", "c2.png"],
+        ["--checkpoint-output", "c%s.png", "--checkpoint", "c2.png", "--evaluations", f"{10**12}"],
         ["--report", "w.safetensors"],
+        ["--report", "checkpoints/vgg19-dcbb9e9d.pth"],
     ],
 )
 def test_no_input_and_no_other_output_is_overwritten(
@@ -200,6 +205,10 @@ def test_no_input_and_no_other_output_is_overwritten(
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(tmp_path / "w.safetensors"))
     Path("w.safetensors").write_bytes(b"dear")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    Path("checkpoints").mkdir()
+    cached = Path("checkpoints", "vgg19-dcbb9e9d.pth")
+    cached.write_bytes(b"dear")
     st.save_image(st.load_image("coins", 40), "photo2.png")
     words = ["transfer", "--content", "photo2.png", "--styles", "coins", "--size", "40"]
     words += ["--weights", "pocket", "--evaluations", "2", "--output", "o.png", *more]
@@ -208,7 +217,17 @@ def test_no_input_and_no_other_output_is_overwritten(
     assert main(words) == 2
     assert "would overwrite" in capsys.readouterr().err
     assert Path("photo2.png").read_bytes() == before
-    assert Path("w.safetensors").read_bytes() == b"dear" and not Path("o.png").exists()
+    assert Path("w.safetensors").read_bytes() == cached.read_bytes() == b"dear"
+    assert not Path("o.png").exists()
+
+
+def test_weights_in_a_folder_that_is_named_are_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("STYLETUTOR_WEIGHTS", str(tmp_path))
+    (dear := tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"dear")
+    assert main([*transfer(tmp_path / "o.png"), "--checkpoint", str(dear)]) == 2
+    assert "would overwrite" in capsys.readouterr().err and dear.read_bytes() == b"dear"
 
 
 def test_what_is_resumed_is_not_overwritten_on_the_way(
@@ -223,3 +242,45 @@ def test_what_is_resumed_is_not_overwritten_on_the_way(
     assert main([*words, "--checkpoint-output", "c%s.png"]) == 2
     assert "would overwrite c4.png" in capsys.readouterr().err
     assert Path("c4.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ({"checkpoint": "gone/run", "checkpoint_iterations": 1}, "no checkpoint was written"),
+        ({"on_step": "exhausted"}, "out of memory after 2 evaluations"),
+        ({"recipe": "anishathalye", "start": "content", "learning_rate": 1e30}, "no finite number"),
+        ({"content_weight": 0, "style_weight": 0}, "all weights are 0"),
+    ],
+)
+def test_warnings_that_are_made_errors_lose_no_picture(
+    how: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gone").mkdir()
+
+    def on_step(step: Step) -> None:
+        shutil.rmtree("gone", ignore_errors=True)
+        if "on_step" in how and step.evaluation == 2:
+            raise MemoryError
+
+    given = {"vgg": make_tiny_vgg(), "evaluations": 3, "progress": False}
+    given |= {**how, "on_step": on_step}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        result = st.transfer(random_pictures(1, 32, 40), random_pictures(1, 32, 32), **given)
+    assert result.image.isfinite().all()
+    assert any(said in str(each.message) for each in caught)
+
+
+def test_frames_on_the_way_that_find_no_room_lose_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f2.png").mkdir()
+    frames = ["--checkpoint-output", "f%s.png", "--checkpoint-iterations", "1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(transfer(tmp_path / "out.png", *frames)) == 0
+    assert is_whole(tmp_path / "out.png") and is_whole(tmp_path / "f3.png")
+    assert "styletutor: warning: f2.png is a folder" in capsys.readouterr().err

@@ -124,6 +124,15 @@ def test_it_says_what_it_is(vgg: VGG, capsys: pytest.CaptureFixture) -> None:
     assert "vgg19   vgg19 (Oxford, 8-bit), at " in said and "auto    means vgg19 here" in said
 
 
+def test_auto_looks_at_the_file_of_the_package_once(
+    vgg: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed, sha256_of = [], vgg19.sha256_of
+    monkeypatch.setattr(vgg19, "sha256_of", lambda path: [hashed.append(path), sha256_of(path)][1])
+    assert st.load_vgg("auto", device="cpu").sha256 == vgg.sha256
+    assert len(hashed) == 1
+
+
 def test_own_weights_go_before_it_and_torchvisions_behind(
     vgg: VGG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,12 @@
 """A descent in a thread: pause, knobs, stop, errors. Waits for events, never for seconds."""
 
+import copy
+import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,6 +49,11 @@ def test_gives_what_the_verb_gives() -> None:
     direct = st.transfer(PHOTO, ART, vgg=make_tiny_vgg(), evaluations=12, **SMALL)
     assert torch.equal(result.image, direct.image)
     assert "transfer, done at 12/12" in repr(run)
+
+
+def test_whatever_can_be_called_is_run() -> None:
+    paint = partial(st.transfer, PHOTO, vgg=make_tiny_vgg(), evaluations=2, **SMALL)
+    assert len(st.Run(paint, ART, progress=False).start().wait().history) == 2
 
 
 def test_stop_acts_after_the_evaluation_under_way() -> None:
@@ -215,8 +224,18 @@ def test_a_frame_of_another_run_is_refused() -> None:
     kept = []
     run = make_run(on_step=lambda _: kept.append(run.keep()), evaluations=2)
     run.start().wait()
-    with pytest.raises(ValueError, match="frame is of a run with other terms"):
-        make_run(resume=kept[0], style_layers=["relu2_1"]).start().wait()
+    for other in ({"style_layers": ["relu2_1"]}, {"seed": 3}):
+        with pytest.raises(ValueError, match="frame is of another run: its settings"):
+            make_run(resume=kept[0], evaluations=2, **other).start().wait()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
+def test_a_frame_can_be_copied_and_pickled(copied: Callable[[st.Frame], st.Frame]) -> None:
+    kept = []
+    run = make_run(on_step=lambda _: kept.append(run.keep()))
+    whole = run.start().wait()
+    again = make_run(resume=copied(kept[4])).start().wait()
+    assert torch.equal(again.image, whole.image) and again.history == whole.history
 
 
 def test_a_run_resumed_from_a_file_knows_what_was_before(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`styletutor studio` as its visitors meet it: a page in a browser, without code."""
 
+import gc
 import re
 import time
 import webbrowser
@@ -233,3 +234,5 @@ def test_options_of_jupyter_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> N
     given = ["--template=lab", "--MappingKernelManager.cull_idle_timeout=25"]
     serve(given)
     assert told[-2:] == given and "--token" in told and "--template=studio" not in told
+    assert gc.get_freeze_count() > len(gc.get_objects()), "all that is loaded is looked at again"
+    gc.unfreeze()

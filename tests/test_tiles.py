@@ -201,6 +201,19 @@ def test_what_does_not_fit_whole_is_cut(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(results[0].image, results[1].image, rtol=0, atol=2e-3)
 
 
+def test_going_on_with_less_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint has no history where it was on disk, and may go on in smaller tiles."""
+    vgg, photo = st.load_vgg("pocket", device="cpu"), random_pictures(1, 96, 120)
+    rooms = [forecast.Room(48, on_disk=True), forecast.Room(64), forecast.Room(48, on_disk=True)]
+    monkeypatch.setattr("styletutor.runs.inputs.find_room", lambda *_, **__: rooms.pop())
+    how = {"vgg": vgg, "checkpoint": tmp_path / "run", "precision": "exact"}
+    for evaluations in (3, 5, 8):
+        resume = tmp_path / "run" if evaluations > 3 else None
+        result = st.transfer(photo, photo.flip(3), evaluations=evaluations, resume=resume, **how)
+        assert len(result.history) == evaluations
+    assert result.loss["end"]["total"] < result.history[2]["total"]
+
+
 def test_lbfgs_on_disk_goes_the_same_way() -> None:
     """Also from its state, though that begins to learn anew; and it leaves no file."""
     paths = []

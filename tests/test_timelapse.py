@@ -25,6 +25,11 @@ def film(*evaluations: int, **changes: object) -> tuple[st.Timelapse, st.Result]
     return kept, st.reconstruct_content(PHOTO, "relu2_1", **(how | changes))
 
 
+def test_more_frames_than_evaluations_are_all_evaluations() -> None:
+    for evaluations in (1, 2, 3, 10, 333):
+        assert spread(evaluations, 10**400) == list(range(1, evaluations + 1))
+
+
 def test_frames_are_the_best_pictures_at_the_chosen_evaluations() -> None:
     kept, result = film(1, 5, 12, 99, precision="exact")
     assert len(kept.frames) == 3

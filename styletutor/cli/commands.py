@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -42,7 +43,7 @@ def layers(arguments: argparse.Namespace) -> None:
 
 def _network(arguments: argparse.Namespace) -> VGG:
     how = {"pooling": arguments.pooling, "device": arguments.device}
-    return st.load_vgg(arguments.weights or "auto", **how)
+    return st.load_vgg("auto" if arguments.weights is None else arguments.weights, **how)
 
 
 def weights(arguments: argparse.Namespace) -> None:
@@ -73,7 +74,7 @@ def grade(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         try_writing(arguments.output)
     marks = []
-    for row in grading.grade(Path(arguments.folder), arguments.seconds):
+    for row in grading.grade(Path(os.path.expanduser(arguments.folder)), arguments.seconds):
         marks.append(row)
         print(f"{row.path}: {row.passed} of {len(row.verdicts)} passed", flush=True)
         for note in row.notes:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
+from torch import Tensor
+
 import styletutor as st
 from styletutor.cli.progress import Watch, numbered, progress_files
 from styletutor.cli.replay import (
@@ -23,13 +25,15 @@ from styletutor.cli.replay import (
 from styletutor.cli.telling import save_somewhere, say
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
+from styletutor.network.vgg19 import places
 from styletutor.pictures.images import check_fits, check_writable
 from styletutor.pictures.writing import check_apart, real_path, try_writing
 from styletutor.runs.checkpoints import without_interrupts
-from styletutor.runs.inputs import scale_content
+from styletutor.runs.inputs import check_once, scale_content
 from styletutor.runs.result import Result
 from styletutor.timelapse import check_film
 
+MOST_NAMES = 100_000  # of pictures on the way that are looked at, some seconds' worth
 # What a recipe sets: another recipe than the report's must be free to set it anew.
 RECIPE_SETTINGS = {"recipe", "beta1", "beta2"} | {f.name for f in fields(st.Recipe)}
 
@@ -42,17 +46,19 @@ def transfer(arguments: argparse.Namespace) -> int:
     styles = _styles(arguments)
     each = styles.values() if isinstance(styles, dict) else [styles]
     pictures = [arguments.content, *(picture for given in each for picture in given)]
-    _check_files(arguments, [*pictures, *(arguments.masks or [])])
-    return _finish(arguments, replay, st.transfer, arguments.content, styles)
+    photo = _check_files(arguments, [*pictures, *(arguments.masks or [])])
+    return _finish(arguments, replay, photo, st.transfer, arguments.content, styles)
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:
     """`styletutor reconstruct content|style`."""
     replay = _replay(arguments, f"reconstruct {arguments.kind}")
     _check_given(arguments, "image", "layers")
-    _check_files(arguments, [arguments.image])
+    photo = _check_files(arguments, [arguments.image])
     verb = {"content": st.reconstruct_content, "style": st.reconstruct_style}[arguments.kind]
-    return _finish(arguments, replay, verb, arguments.image, _layer_weights(arguments.layers))
+    return _finish(
+        arguments, replay, photo, verb, arguments.image, _layer_weights(arguments.layers)
+    )
 
 
 def _seed_words(arguments: argparse.Namespace) -> None:
@@ -165,6 +171,7 @@ def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
     weights = {}
     for layer in layers:
         name, _, weight = layer.partition("=")
+        check_once([*weights, name])
         try:
             weights[name] = float(weight or 1)
         except ValueError:
@@ -172,15 +179,15 @@ def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
     return weights
 
 
-def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None:
+def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> Tensor:
     """Before the work, find out whether its results can be saved and its pictures be read.
 
-    Raises ValueError if an output would overwrite an input.
+    Returns the first of the pictures. Raises ValueError if an output would overwrite an input.
     """
     check_writable(arguments.output)
     outputs = [arguments.output, arguments.report, arguments.checkpoint, arguments.timelapse]
     outputs += progress_files(arguments)
-    for path in (arguments.report, arguments.checkpoint):
+    for path in (arguments.report, arguments.checkpoint, *progress_files(arguments)):
         if path is not None:
             try_writing(path)
     if arguments.timelapse is not None:
@@ -196,26 +203,27 @@ def _check_files(arguments: argparse.Namespace, pictures: Sequence[str]) -> None
         check_writable(numbered(arguments.checkpoint_output, 0))
     if arguments.start not in (None, *STARTS):
         pictures = [*pictures, arguments.start]
-    inputs = [
-        *pictures,
-        arguments.weights,
-        arguments.settings,
-        os.environ.get("STYLETUTOR_WEIGHTS"),
-    ]
+    inputs = [*pictures, arguments.weights, arguments.settings, *places()]
     check_apart(outputs, inputs)
     if where:
-        most = max(10_000, arguments.evaluations or 0)
+        most = max(10_000, min(arguments.evaluations or 0, MOST_NAMES))
         names = {real_path(numbered(where, n)) for n in range(often, most + 1, often)}
         for name in (*inputs, *outputs, arguments.resume):
             if name is not None and real_path(name) in names:
                 raise ValueError(f"--checkpoint-output {where} would overwrite {name}; change it")
     check_apart([o for o in outputs if o != arguments.checkpoint], [arguments.resume])
-    for name in pictures:
+    first, *others = pictures
+    for name in others:
         st.load_image(name, arguments.size)
+    return st.load_image(first, arguments.size)
 
 
 def _finish(
-    arguments: argparse.Namespace, replay: Replay, verb: Callable[..., Result], *first: Any
+    arguments: argparse.Namespace,
+    replay: Replay,
+    photo: Tensor,
+    verb: Callable[..., Result],
+    *first: Any,
 ) -> int:
     taken = list(inspect.signature(verb).parameters)[len(first) :]
     settings = {
@@ -224,11 +232,12 @@ def _finish(
         if name in taken and value is not None
     }
     pooling = None if "pooling" in taken else arguments.pooling
-    vgg = st.load_vgg(arguments.weights or "auto", pooling=pooling, device=arguments.device)
+    weights = "auto" if arguments.weights is None else arguments.weights
+    vgg = st.load_vgg(weights, pooling=pooling, device=arguments.device)
     check_network(vgg, replay.sha256)
     recipe = find_recipe(settings.get("recipe", "default"))
     sides = (settings.get(name) for name in ("size", "width"))
-    size = scale_content(first[0], vgg, *sides, recipe.side).shape[2:]
+    size = scale_content(photo, vgg, *sides, recipe.side).shape[2:]
     for path in (arguments.output, arguments.checkpoint_output, arguments.timelapse):
         if path is not None:
             check_fits(path, size)
@@ -266,4 +275,5 @@ def _save(arguments: argparse.Namespace, watch: Watch, result: Result) -> bool:
 def _inputs(arguments: argparse.Namespace) -> list[str]:
     """The files that the command line names, the content picture first."""
     named = [getattr(arguments, name, None) for name in ("content", "image", "settings")]
-    return [name for name in named if name is not None and os.path.isfile(name)]
+    given = (os.path.expanduser(name) for name in named if name is not None)
+    return [name for name in given if os.path.isfile(name)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from styletutor.cli.replay import Replay
 from styletutor.cli.telling import say
 from styletutor.descent import Step, Stop
+from styletutor.machine import warn
 from styletutor.pictures.colours import keep_colours
 from styletutor.pictures.images import save_image, to_uint8
 from styletutor.pictures.writing import write_file
@@ -58,7 +58,7 @@ class Watch:
                 path = numbered(options.checkpoint_output, step.evaluation)
                 save_image(step.best[:1].clamp(0, 1), path)
             except OSError as error:
-                warnings.warn(f"{error}; going on without", stacklevel=2)
+                warn(f"{error}; going on without", stacklevel=2)
         if options.timelapse:
             if self.film is None:
                 self.film = Timelapse(spread(step.evaluations, self.frames))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from styletutor.network.vgg import VGG
@@ -13,6 +13,7 @@ from styletutor.network.weightfiles import VGG19_SHA256
 from styletutor.network.weights import VGG19_TORCHVISION
 from styletutor.runs.checkpoints import read_checkpoint
 
+MOST_BYTES = 2**27  # of a report; it has some hundred for each evaluation
 # What a report or a checkpoint may set: what makes the picture, and nothing that writes a file.
 SETTINGS = {
     "content", "styles", "style_at", "image", "layers", "blend", "masks", "size", "width",
@@ -40,7 +41,9 @@ class Replay:
 def read_report(path: str, command: str) -> Replay:
     """The report of `command` at `path`; an error of one line for anything else."""
     try:
-        report = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        with open(os.path.expanduser(path), "rb") as file:
+            data = file.read(MOST_BYTES)
+        report = json.loads(data.decode("utf-8-sig"))
         sha256 = report["backbone"]["sha256"]
         str(report["command"] + sha256)
         if not isinstance(report["settings"], dict):

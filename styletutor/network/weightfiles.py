@@ -40,6 +40,7 @@ TRAINED_ON = {
     "torchvision": "ImageNet (torchvision)",
 }
 CODES = 256  # of a weight of 8 bits
+MOST_BYTES = 2**31  # of a file; the whole network takes 575 MB, with Adam's state three times that
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -82,6 +83,11 @@ def read_weights(path: Path, pooling: str | None, asked: str | None) -> tuple[VG
     None: by the evidence of the contents. Raises ValueError of one sentence, which names the file,
     for one that cannot be used.
     """
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(
+            f"cannot use the weight file {path}: it has {path.stat().st_size / 1e9:.1f} GB, "
+            f"expected at most {MOST_BYTES / 1e9:.1f}; name another"
+        )
     sha256 = sha256_of(path)
     try:
         contents = read_contents(path)

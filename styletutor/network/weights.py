@@ -14,7 +14,7 @@ from styletutor.machine import default_device, usual_torch
 from styletutor.network import weightfiles
 from styletutor.network.layers import layer_table
 from styletutor.network.vgg import POOLINGS, VGG
-from styletutor.network.vgg19 import INSTALL, automatic, cached, fetch_vgg19, find_vgg19
+from styletutor.network.vgg19 import INSTALL, cached, fetch_vgg19, find_vgg19, vgg19_or_why_not
 from styletutor.network.weightfiles import (
     CONVENTIONS,
     WeightsInfo,
@@ -59,16 +59,17 @@ def load_vgg(
     for what, choices, given in checks:  # before a download, not after it
         if given not in choices:
             raise ValueError(f"unknown {what} {given!r}; choose one of {choices}")
-    device = _check_device(device or default_device())
-    why = None
+    device = _check_device(default_device() if device is None else device)
+    found, why = None, None
     if weights == "auto":
-        weights, why = automatic()
+        found, why = vgg19_or_why_not()
+        weights = "pocket" if found is None else "vgg19"
     if weights == "random":
         return untrained(pooling=pooling or "max").to(device)
     if weights == "pocket":
         path = POCKET_FILE
     elif weights == "vgg19":
-        path = find_vgg19() or fetch_vgg19()
+        path = found or find_vgg19() or fetch_vgg19()
     elif weights == VGG19_TORCHVISION:
         path = cached() if cached().is_file() else fetch_vgg19()
     else:
@@ -153,7 +154,7 @@ def _check_device(device: str | torch.device) -> torch.device:
 
 def _existing_file(weights: str | Path) -> Path:
     path = Path(os.path.expanduser(weights))
-    if path.is_dir():
+    if path.is_dir() and str(weights):
         raise IsADirectoryError(f"{weights} is a folder; name the weight file inside")
     if not path.is_file():
         near = difflib.get_close_matches(str(weights).lower(), WEIGHT_NAMES, n=1)

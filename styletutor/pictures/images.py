@@ -142,7 +142,8 @@ def fitted(height: int, width: int, size: int, enlarge: bool) -> tuple[int, int]
     longest = max(height, width)
     if size >= longest and not enlarge:
         return height, width
-    height, width = (max(1, round(side * size / longest)) for side in (height, width))
+    most = min(size, MAX_PIXELS + 1)  # too large as well, and not for a float
+    height, width = (max(1, round(side * most / longest)) for side in (height, width))
     if height * width > MAX_PIXELS:
         raise too_large(f"size {size}", f"{width} x {height}")
     return height, width

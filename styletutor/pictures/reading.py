@@ -77,7 +77,7 @@ def picture_of(picture: Image.Image | np.ndarray, name: str = "the picture") -> 
     """
     if isinstance(picture, Image.Image):
         return _tensor(_loaded(picture, name))
-    values = _floats(picture, name)
+    values = _floats(np.asarray(picture), name)  # of a matrix no slice has three dimensions
     if values.shape[2] == 4:
         values = values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
     values = np.array(np.broadcast_to(values, (*values.shape[:2], 3)))
@@ -165,9 +165,10 @@ def _floats(array: np.ndarray, name: str) -> np.ndarray:
         values = array.astype(np.float32)
         if values.min() >= 0 and values.max() <= 1:  # so written that NaN fails as well
             return values
+    numeric = np.issubdtype(array.dtype, np.number)
+    spread = f" from {array.min()} to {array.max()}" if numeric else ""
     raise ValueError(
-        f"{name} is an array of {array.dtype} from {array.min()} to {array.max()}; expected uint8, "
-        "or floats in [0, 1]"
+        f"{name} is an array of {array.dtype}{spread}; expected uint8, or floats in [0, 1]"
     )
 
 

@@ -2,21 +2,29 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 PathLike = str | os.PathLike[str]
+# As files they would be emptied, or, once they are pipes, have no name on disk.
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def write_file(path: PathLike, data: bytes) -> None:
-    """Write a file whole or not at all; raises as `try_writing`."""
+    """Write a file whole or not at all; raises as `try_writing`.
+
+    The permissions of a file that is replaced are those of the new one.
+    """
     target = _check_target(path)
     if target is None:
-        Path(os.path.expanduser(path)).write_bytes(data)
+        _write_device(path, data)
         return
     temporary = _make_temporary(os.path.dirname(target))
     try:
+        if os.path.exists(target):
+            shutil.copymode(target, temporary)
         Path(temporary).write_bytes(data)
         os.replace(temporary, target)
     except OSError as error:
@@ -54,16 +62,32 @@ def try_writing(path: PathLike) -> None:
 
 def _check_target(path: PathLike) -> str | None:
     """The file to replace, behind any symbolic link; None for a device, to be written into."""
-    target = real_path(path)
+    named, target = os.path.expanduser(path), real_path(path)
     if os.path.isdir(target):
-        raise IsADirectoryError(f"{path} is a folder, expected a file name; add one to it")
-    if os.path.exists(target) and not os.path.isfile(target):
+        raise IsADirectoryError(
+            f"{path or target} is a folder, expected a file name; add one to it"
+        )
+    if named in STREAMS or (os.path.exists(named) and not os.path.isfile(named)):
         return None  # such as /dev/null or a pipe, which a file in its place would break
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"there is no folder {os.path.dirname(target)}; make it first")
     if os.path.exists(target) and not os.access(target, os.W_OK):
         raise PermissionError(f"{path} is write-protected; choose another name")
     return target
+
+
+def _write_device(path: PathLike, data: bytes) -> None:
+    named = os.path.expanduser(path)
+    at_once = getattr(os, "O_NONBLOCK", 0)  # a named pipe would wait for ever for a reader
+    try:
+        place = os.dup(STREAMS[named]) if named in STREAMS else named
+        with open(place, "wb", opener=lambda name, how: os.open(name, how | at_once)) as device:
+            if at_once:
+                os.set_blocking(device.fileno(), True)
+            device.write(data)
+    except OSError as error:
+        why = f"cannot write into {path} ({error.strerror}); is there anything that reads it?"
+        raise OSError(why) from None
 
 
 def real_path(path: PathLike) -> str:

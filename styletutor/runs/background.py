@@ -11,7 +11,7 @@ from typing import Any
 
 from styletutor.descent import Step, Stop
 from styletutor.descent.history import Record
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep
 
@@ -35,10 +35,11 @@ class Run:
     >>> run.stop()                          # to end early with the best picture so far
     >>> result = run.wait()
 
-    The arguments are the verb's. `on_step(step)` is called in the thread after each evaluation and
-    `on_end(run)` when all is over: let them set widget values, never use pyplot. Pause and stop act
-    after the evaluation under way. What goes wrong in the thread is raised by `wait`, so that a
-    notebook cannot pass over it.
+    The arguments are the verb's, with no bar unless `progress` is given. `on_step(step)` is called
+    in the thread after each evaluation and `on_end(run)` when all is over: let them set widget
+    values, never use pyplot. Pause and stop act after the evaluation under way. What goes wrong in
+    the thread is raised by `wait`, so that a notebook cannot pass over it. While it paints,
+    PyTorch's default type is float32 in all threads.
 
     `step` is the latest step and `record` what has happened so far. Where the run was stopped is
     `frame`, and others can be kept on the way, in `on_step`, by `keep()`: another run with the same
@@ -53,9 +54,10 @@ class Run:
         on_end: Callable[[Run], object] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._call = lambda: verb(*args, on_step=self._on_step, progress=False, **kwargs)
+        kwargs = {"progress": False, **kwargs, "on_step": self._on_step}
+        self._call = lambda: verb(*args, **kwargs)
         self.on_step, self.on_end = on_step, on_end
-        self._name = verb.__name__
+        self._name = getattr(verb, "__name__", type(verb).__name__)
         self._go = threading.Event()
         self._go.set()
         self._stopping = False

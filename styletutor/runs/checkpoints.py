@@ -1,15 +1,15 @@
-"""What a descent stands on, in memory or on disk, so that it can go on to the same bits."""
+"""What a descent stands on, on disk, so that it can go on to the same bits after a kill."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +19,16 @@ from torch import Tensor
 
 from styletutor.descent import Step
 from styletutor.descent.history import Record
+from styletutor.pictures.images import is_whole
 from styletutor.pictures.writing import try_writing, write_file
+from styletutor.runs.frames import Frame, check_same_run
 
 KEY = "styletutor checkpoint"
+DAMAGED = "{} is damaged or no checkpoint of styletutor; begin anew without it"
+MOST_WORDS = 2**27  # bytes; some hundred for each evaluation
 SECONDS_BETWEEN = 10.0
 # Ctrl-C, a polite request to end, and a terminal that was closed, where the system knows them.
 ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A moment of a run, kept in memory: give it as `resume` to go on from there.
-
-    `tensors` are a step's `state()`, `record` what had happened until then, and `weights` those
-    that count next. A run that resumes it with the same arguments comes to the same bits on a CPU;
-    one whose weights are turned (`Run.turn`) is a fork.
-    """
-
-    tensors: Mapping[str, Tensor] = field(repr=False)
-    record: Record = field(repr=False)
-    weights: Mapping[str, list[float]] = field(repr=False)
-    evaluation: int
-
-    @classmethod
-    def of(cls, step: Step) -> Frame:
-        """The moment after `step`, which must be the latest."""
-        weights = step.objective.weight_values()
-        return cls(step.state(), step.record.copy(), weights, step.evaluation)
-
-    @property
-    def bytes(self) -> int:
-        """How much memory its tensors take."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
 class Checkpoint:
@@ -70,15 +48,15 @@ class Checkpoint:
         resume: str | Path | None = None,
         every: int | None = None,
     ) -> None:
-        if every is not None and not (isinstance(every, int) and every >= 1):
+        if every is not None and not (is_whole(every) and every >= 1):
             raise ValueError(f"a checkpoint every {every} evaluations; it must be at least 1")
-        self.path, self.about, self.every = Path(path), json.loads(json.dumps(about)), every
+        self.path, self.about, self.every = Path(path), about, every
         self._due = time.monotonic() + SECONDS_BETWEEN
         self.frame: Frame | None = None
         try_writing(path)
         if resume is not None:
             saved, tensors = read_checkpoint(resume)
-            _compare(resume, _with_more(saved["about"], self.about), self.about)
+            check_same_run(resume, saved["about"], about)
             evaluation = int(tensors["evaluation"])
             self.frame = Frame(tensors, Record(**saved["record"]), saved["weights"], evaluation)
 
@@ -111,20 +89,25 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
     Raises FileNotFoundError, or ValueError for a file that is none or is damaged.
     """
-    if not Path(path).is_file():
+    file = Path(os.path.expanduser(path))
+    if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; check the name")
     try:
-        data = Path(path).read_bytes()  # all at once: it may be replaced meanwhile
-        tensors, header = load(data), data[8 : 8 + int.from_bytes(data[:8], "little")]
-        saved = json.loads(json.loads(header)["__metadata__"][KEY])
+        with file.open("rb") as opened:  # once: it may be replaced meanwhile
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(min(length, MOST_WORDS)))
+            saved = json.loads(header.pop("__metadata__")[KEY])
+            ends = [tensor["data_offsets"][1] for tensor in header.values()]
+            if os.fstat(opened.fileno()).st_size != 8 + length + max(ends):
+                raise ValueError
+            opened.seek(0)
+            tensors = load(opened.read())
         digest = saved.pop("sha256")
         if digest != _digest(tensors, saved) or not _is_whole(saved, tensors):
             raise ValueError
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError,
             RecursionError):  # fmt: skip
-        raise ValueError(
-            f"{path} is damaged or no checkpoint of styletutor; begin anew without it"
-        ) from None
+        raise ValueError(DAMAGED.format(path)) from None
     return saved, tensors
 
 
@@ -139,39 +122,29 @@ def _digest(tensors: Mapping[str, Tensor], saved: Mapping[str, Any]) -> str:
 
 def _is_whole(saved: dict[str, Any], tensors: Mapping[str, Tensor]) -> bool:
     """Does everything have the type that going on needs? A wrong name raises TypeError."""
-    record, at = Record(**saved["record"]), tensors["evaluation"]
-    weights = [w for each in (saved["weights"], record.weights) for w in each.values()]
+    record, about, at = Record(**saved["record"]), saved["about"], tensors["evaluation"]
+    weights = [saved["weights"], record.weights, *(row["weights"] for row in record.turned)]
+    evaluations = [row["evaluation"] for row in record.rows]
     return (
-        isinstance(saved["about"], dict)
-        and all(isinstance(w, list) and all(isinstance(v, int | float) for v in w) for w in weights)
-        and all(isinstance(row["evaluation"], int) for row in [*record.rows, *record.turned])
-        and all(isinstance(row["parts"], dict) for row in record.rows)
-        and isinstance(record.seconds, int | float)
+        all(isinstance(about[name], str) for name in ("command", "weights sha256"))
+        and all(_are_numbers(values) for each in weights for values in each.values())
+        and all(_is_row(row) for row in record.rows)
+        and _are_numbers([record.seconds, *(row["evaluation"] for row in record.turned)])
+        and evaluations == list(range(1, len(evaluations) + 1))
         and at.ndim == 0
-        and 0 <= int(at) == len(record.rows)
+        and 1 <= int(at) == len(evaluations) <= about["settings"]["evaluations"]
     )
 
 
-def _with_more(saved: dict[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """What was saved, with the larger budget of now."""
-    had, has = (about.get("settings", {}).get("evaluations") for about in (saved, now))
-    if isinstance(had, int) and isinstance(has, int) and has > had:
-        return saved | {"settings": saved["settings"] | {"evaluations": has}}
-    return saved
+def _is_row(row: dict[str, Any]) -> bool:
+    """Is it one of a history?"""
+    losses = {name: value for name, value in row.items() if name not in ("size", "parts")}
+    numbers = _are_numbers(row["size"]) and _are_numbers([*losses.values(), *row["parts"].values()])
+    return "total" in row and numbers
 
 
-def _compare(
-    path: str | Path, saved: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
-) -> None:
-    for name in {**saved, **now}:
-        before, given = saved.get(name), now.get(name)
-        if isinstance(before, dict) and isinstance(given, dict) and name != "layers":
-            _compare(path, before, given, f"{name} ")
-        elif before != given:
-            raise ValueError(
-                f"{path} is of another run: its {where}{name} is {before}, not {given}; "
-                "give what it was begun with, or begin anew without it"
-            )
+def _are_numbers(values: list[Any]) -> bool:
+    return isinstance(values, list) and all(isinstance(value, int | float) for value in values)
 
 
 @contextmanager

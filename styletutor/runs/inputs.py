@@ -21,17 +21,27 @@ from styletutor.loss.knobs import layer_shares
 from styletutor.loss.needs import Needs
 from styletutor.network.vgg import VGG, check_images
 from styletutor.network.weights import load_vgg
-from styletutor.pictures.images import is_whole, pixels_sha256, resample, resize_image
+from styletutor.pictures.images import (
+    MAX_PIXELS,
+    is_whole,
+    pixels_sha256,
+    resample,
+    resize_image,
+    too_large,
+)
 from styletutor.pictures.loading import load_image, load_mask, spelt
 from styletutor.pictures.reading import mask_of, picture_of
 
 Picture = Tensor | str | Path | np.ndarray | Image.Image
+MOST_EVALUATIONS = 10**12  # a thousand years
 Side = tuple[str, int] | None  # "long", "short" or "height", and how many pixels it has
 
 
 def ready(vgg: VGG | None, evaluations: int, seed: int) -> VGG:
     """The network to use, after a look at the numbers, which is quicker than loading it."""
     check_evaluations(evaluations)
+    if evaluations > MOST_EVALUATIONS:
+        raise ValueError(f"evaluations={evaluations:d} never come to an end; give fewer")
     if not is_whole(seed) or abs(seed) >= 2**63:
         raise ValueError(f"seed={seed}; it must be a whole number of at most 63 bits")
     if not (vgg is None or isinstance(vgg, VGG)):
@@ -142,6 +152,7 @@ def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
         except (TypeError, ValueError, RuntimeError):
             kind = type(mask).__name__
             raise ValueError(f"a mask is a {kind}; give a path, or an array (h, w)") from None
+        _check_dense(values, "a mask")
         if values.ndim != 2 or not values.numel():
             raise ValueError(f"a mask has shape {tuple(values.shape)}, expected (height, width)")
         if not (values.min() >= 0 and values.max() <= 1):
@@ -152,9 +163,16 @@ def to_mask(mask: Picture, size: Sequence[int]) -> Tensor:
     return values[0, 0]
 
 
+def _check_dense(tensor: Tensor, what: str) -> None:
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "of the device meta, without any values" if tensor.is_meta else "sparse"
+        raise ValueError(f"{what} is a tensor {kind}; give one with a number for each pixel")
+
+
 def _read(picture: Picture, size: int | None) -> Tensor:
     if isinstance(picture, Tensor):
         check_images(picture)
+        _check_dense(picture, "a picture")
         low, high = picture.min().item(), picture.max().item()
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN fails as well
             raise ValueError(f"a picture has values from {low:g} to {high:g}, expected [0, 1]")
@@ -182,6 +200,8 @@ def _to_width(given: Picture, vgg: VGG, width: int, what: str) -> Tensor:
     height, before = picture.shape[2:]
     if not is_whole(width) or width < 1:
         raise ValueError(f"{what} makes no picture; it must be at least 1 pixel wide")
+    if width * max(1, width * height // before) > MAX_PIXELS:
+        raise too_large(what, f"{width} x {width * height // before}")
     size = max(1, round(width * max(height, before) / before))
     if isinstance(given, str | Path):  # an artwork is painted at that size
         return load_image(given, size, enlarge=True).to(picture)
@@ -196,10 +216,20 @@ def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: float(weight) for name, weight in value.items()}
         if isinstance(value, Iterable) and not (isinstance(value, Tensor) and value.ndim == 0):
-            return [item if isinstance(item, str) else float(item) for item in value]
-        return float(value)
-    except (TypeError, ValueError):
+            items = [item if isinstance(item, str) else float(item) for item in value]
+        else:
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"expected names or numbers, got {value!r}") from None
+    check_once([item for item in items if isinstance(item, str)])
+    return items
+
+
+def check_once(layers: Sequence[str]) -> None:
+    """Raise ValueError for a layer that is named twice, as no weight could say what is meant."""
+    twice = [layer for layer in set(layers) if layers.count(layer) > 1]
+    if twice:
+        raise ValueError(f"the layer {twice[0]} is named twice; give it once, and a weight")
 
 
 def source(picture: Picture) -> str:

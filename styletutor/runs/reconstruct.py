@@ -14,7 +14,7 @@ from styletutor.loss.knobs import LayerWeights
 from styletutor.loss.objective import Objective
 from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.inputs import Picture, fit, plain, ready, source, to_picture, to_start
 from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep, Way, solve

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ import numpy as np
 from torch import Tensor
 
 from styletutor.descent import Step, Stop, descend
-from styletutor.descent.history import read_back
+from styletutor.descent.history import Record, read_back
 from styletutor.descent.method import Method
 from styletutor.loss.objective import Objective
 from styletutor.loss.parts import TERMS
-from styletutor.machine import is_out_of_memory
+from styletutor.machine import is_out_of_memory, warn
 from styletutor.pictures.images import pixels_sha256, resample
-from styletutor.runs.checkpoints import Checkpoint, Frame, without_interrupts
+from styletutor.runs.checkpoints import DAMAGED, Checkpoint, without_interrupts
+from styletutor.runs.frames import Frame, can_go_on, check_same_run
 from styletutor.runs.result import Result
 
 OnStep = Callable[[Step], object]
@@ -75,18 +76,21 @@ def solve(
     chosen = {name: getattr(method, name) for name in ("precision", "coarse_to_fine")}
     about = {"weights": vgg.source, "pooling": vgg.pooling}
     settings = _as_json({**own, **settings, **chosen, **about})
-    checkpoint, frame = _files(command, objective, first, settings, way)
-    resumed: dict[str, Any] = {}
-    if frame is not None:
-        resumed = {"state": frame.tensors, "record": frame.record.copy()}
-        _set_weights(objective, frame.record.weights)
+    about = _about(command, objective, first, settings)
+    checkpoint, frame = _files(about, way)
+    if frame is not None and not can_go_on(frame, objective, first, method):
+        what = "the frame" if frame is way.resume else way.resume
+        raise ValueError(DAMAGED.format(what))
+    record = frame.record.copy() if frame else Record(objective.weight_values())
+    record.about = about
     began = time.monotonic() - (frame.record.seconds if frame else 0)
     done = frame.evaluation if frame else 0
     evaluations, interrupted = settings["evaluations"], False
     weights = objective.weight_values()
     if not any(any(weights[term]) for term in TERMS):
-        warnings.warn("all weights are 0: the picture stays as it is", stacklevel=3)
-    steps = descend(objective, first, evaluations, method=method, **resumed)
+        warn("all weights are 0: the picture stays as it is", stacklevel=3)
+    state = frame.tensors if frame else None
+    steps = descend(objective, first, evaluations, method=method, state=state, record=record)
     last: Step | None = None
     with ProgressBar(evaluations, done, command, way.progress) as bar:
         try:
@@ -111,7 +115,7 @@ def solve(
                 raise
             interrupted = last.evaluation < last.evaluations
             if exhausted:
-                warnings.warn(
+                warn(
                     f"out of memory after {last.evaluation} evaluations; the best picture so far "
                     "is kept; close other programs that use the device, or take a smaller size",
                     stacklevel=3,
@@ -121,7 +125,7 @@ def solve(
     history = last.record.history()
     lost = next((row["evaluation"] for row in history if not isfinite(row["total"])), None)
     if lost is not None:
-        warnings.warn(
+        warn(
             f"the loss was no finite number at evaluation {lost}; the best picture before it is "
             "kept; take a smaller learning rate, or L-BFGS",
             stacklevel=3,
@@ -140,26 +144,26 @@ def solve(
     )
 
 
-def _files(
-    command: str, objective: Objective, first: Tensor, settings: Mapping[str, Any], way: Way
-) -> tuple[Checkpoint | None, Frame | None]:
+def _about(
+    command: str, objective: Objective, first: Tensor, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Which run it is, as JSON has it, so that what goes on from it can be held to it."""
+    used = [*objective.styles, *(objective.masks or ()), first]
+    used += [] if objective.content is None else [objective.content]
+    run = {"command": command, "settings": settings, "weights sha256": objective.vgg.sha256}
+    return json.loads(json.dumps({**run, "pictures": [pixels_sha256(each) for each in used]}))
+
+
+def _files(about: Mapping[str, Any], way: Way) -> tuple[Checkpoint | None, Frame | None]:
     """The checkpoint to write, and the frame to go on from, if they are wanted."""
-    frame = way.resume if isinstance(way.resume, Frame) else None
-    resume = None if frame else way.resume
-    saved = None
-    if way.checkpoint or resume:
-        used = [*objective.styles, *(objective.masks or ()), first]
-        used += [] if objective.content is None else [objective.content]
-        run = {"command": command, "settings": settings, "weights sha256": objective.vgg.sha256}
-        run["pictures"] = [pixels_sha256(each) for each in used]
-        saved = Checkpoint(way.checkpoint or resume, run, resume, way.every)
-    if frame is None:
-        return saved, saved.frame if saved else None
-    if set(frame.record.weights) != set(objective.weight_values()) or (
-        len(frame.tensors["point.image"]) != len(first)
-    ):
-        raise ValueError("the frame is of a run with other terms; give the arguments of its own")
-    return saved, frame
+    if isinstance(way.resume, Frame):
+        check_same_run("the frame", way.resume.record.about, about)
+        path, resume = way.checkpoint, None
+    else:
+        path = way.resume if way.checkpoint is None else way.checkpoint
+        resume = way.resume
+    kept = None if path is None else Checkpoint(path, about, resume, way.every)
+    return kept, way.resume if resume is None else kept.frame
 
 
 def _keep(write: Callable[[Step], None], step: Step) -> None:
@@ -167,7 +171,7 @@ def _keep(write: Callable[[Step], None], step: Step) -> None:
     try:
         write(step)
     except OSError as error:
-        warnings.warn(f"no checkpoint was written: {error}; going on without", stacklevel=4)
+        warn(f"no checkpoint was written: {error}; going on without", stacklevel=4)
 
 
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.pictures.colours import COLOURS, keep_colours, match_colours
 from styletutor.pictures.loading import spelt
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.inputs import (
     Picture,
     fit,
@@ -115,6 +115,8 @@ def transfer(
     pairs = zip(chosen.betas, (beta1, beta2), strict=True)
     betas = tuple(own if new is None else new for own, new in pairs)
     chosen = replace(chosen, betas=betas)
+    if isinstance(style, Mapping):
+        style = {layer: _as_list(pictures) for layer, pictures in style.items()}
     styles, blend, chosen = _by_layer(style, _plain_blend(blend), chosen, style_layers is not None)
     if start is None:  # what is blended with noise has to be a picture
         start = "content" if noise_blend else chosen.start
@@ -158,7 +160,7 @@ def transfer(
 
 
 def _by_layer(
-    style: Styles | Mapping[str, Styles], blend: Blend, recipe: Recipe, layers_given: bool
+    style: Styles | Mapping[str, list[Picture]], blend: Blend, recipe: Recipe, layers_given: bool
 ) -> tuple[list[Picture], Blend, Recipe]:
     """The styles as a list, their blend, and the recipe with the layers that they are given for."""
     if not isinstance(style, Mapping):
@@ -171,17 +173,16 @@ def _by_layer(
     weights = recipe.style_layers if isinstance(recipe.style_layers, Mapping) else {}
     if not layers_given:
         recipe = replace(recipe, style_layers={n: weights.get(n, 1.0) for n in style})
-    lists = {layer: _as_list(pictures) for layer, pictures in style.items()}
-    empty = [layer for layer, pictures in lists.items() if not pictures]
-    if empty or not lists:
+    empty = [layer for layer, pictures in style.items() if not pictures]
+    if empty or not style:
         where = f" for {empty[0]}" if empty else ""
         raise ValueError(f"no style picture was given{where}; give at least one")
     names: dict[object, Picture] = {}
-    for pictures in lists.values():
+    for pictures in style.values():
         names |= {_key(picture): picture for picture in pictures}
     shares = {
         layer: [float(sum(_key(p) == name for p in pictures)) for name in names]
-        for layer, pictures in lists.items()
+        for layer, pictures in style.items()
     }
     return list(names.values()), shares, recipe
 
@@ -207,8 +208,8 @@ def _key(picture: Picture) -> object:
 
 
 def _each(scale: float | Sequence[float] | None, styles: int) -> list[float | None]:
-    several = isinstance(scale, Iterable) and not isinstance(scale, str | Mapping)
-    scales = plain(scale) if several else [scale] * styles
+    scale = plain(scale)
+    scales = scale if isinstance(scale, list) else [scale] * styles
     if len(scales) != styles:
         raise ValueError(f"{len(scales)} style scales for {styles} style(s); give one for each")
     return scales
@@ -223,14 +224,14 @@ def _plain_blend(blend: Blend) -> Any:
 
 def _named(
     content: Picture,
-    style: Styles | Mapping[str, Styles],
+    style: Styles | Mapping[str, list[Picture]],
     styles: Sequence[Picture],
     blend: Any,
     masks: Sequence[Picture] | None,
 ) -> dict[str, Any]:
     named: dict[str, Any] = {"content": source(content)}
     if isinstance(style, Mapping):
-        pairs = [(layer, picture) for layer, given in style.items() for picture in _as_list(given)]
+        pairs = [(layer, picture) for layer, given in style.items() for picture in given]
         named["style_at"] = [f"{layer}={source(picture)}" for layer, picture in pairs]
     else:
         named |= {"styles": [source(picture) for picture in styles], "blend": blend}

@@ -1,5 +1,6 @@
 """Voilà serves the transfer studio as a page without code, to who has its token."""
 
+import gc
 import os
 import threading
 import webbrowser
@@ -68,6 +69,10 @@ def serve(options: Sequence[str]) -> None:
     others = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(HERE), others]))
     given = {option.partition("=")[0] for option in options}
+    # What is loaded by now stays. To look through all of it for garbage, PyTorch included, takes
+    # half a second in which the page answers to nobody, and many times that beside busy kernels.
+    gc.collect()
+    gc.freeze()
     ours = [option for option in OPTIONS if option.partition("=")[0] not in given]
     Kiosk.launch_instance([str(HERE / "studio.ipynb"), *ours, *options])
 

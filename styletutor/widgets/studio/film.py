@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.widgets.elements import Slider
 
 MOST = 40

@@ -15,7 +15,7 @@ from styletutor.network.vgg import VGG
 from styletutor.pictures.images import to_jpeg
 from styletutor.pictures.loading import load_image
 from styletutor.plots import made_by
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.inputs import Picture
 from styletutor.runs.result import Result
 from styletutor.widgets.elements import PictureView

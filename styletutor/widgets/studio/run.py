@@ -11,7 +11,7 @@ from styletutor.cookbook.published import find_recipe
 from styletutor.descent import Step
 from styletutor.pictures.loading import load_image
 from styletutor.runs.background import Run
-from styletutor.runs.checkpoints import Frame
+from styletutor.runs.frames import Frame
 from styletutor.runs.transfer import transfer
 from styletutor.widgets.live import Pace
 from styletutor.widgets.studio.film import Film
