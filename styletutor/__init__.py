@@ -39,9 +39,9 @@ from styletutor.timelapse import Timelapse
 from styletutor.version import __version__ as __version__
 
 __all__ = [
-    "VGG", "Frame", "Layer", "Objective", "Recipe", "Result", "Run", "Sweep", "Timelapse", "content_loss",
-    "figure_one", "gallery", "gram_matrix", "layer_table", "load_image", "load_vgg", "recipes",
-    "reconstruct_content", "reconstruct_each", "reconstruct_style", "relative_error",
-    "resize_image", "rosetta", "sample_names", "save_image", "style_loss", "sweep", "total_variation",
-    "transfer",
+    "VGG", "Frame", "Layer", "Objective", "Recipe", "Result", "Run", "Sweep", "Timelapse",
+    "content_loss", "figure_one", "gallery", "gram_matrix", "layer_table", "load_image",
+    "load_vgg", "recipes", "reconstruct_content", "reconstruct_each", "reconstruct_style",
+    "relative_error", "resize_image", "rosetta", "sample_names", "save_image", "style_loss",
+    "sweep", "total_variation", "transfer",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import logging
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 INSTALL = "pip install 'styletutor[cluster]'"
-PATIENCE = 10  # seconds for a scheduler to answer
+GONE = "the scheduler is gone; start it again, and the same command goes on"
+PATIENCE = 9  # seconds for a scheduler to answer: with all around it, ten
 EACH = 1.5 * GIB  # what a process needs, about, with the published network at 512 pixels
 WAITING = 16  # pictures that are sent ahead at least: each is some megabytes to the scheduler
 # A worker's C library shall keep what PyTorch frees and asks for again; dask would have it give
@@ -77,21 +79,20 @@ class Crew:
                 name = names.pop(future)
                 yield name, self._outcome(future)
                 submit(self._ahead())
+        except OSError:
+            raise ConnectionError(GONE) from None
         finally:
             with suppress(Exception):  # whoever cannot be reached has nothing to cancel
                 self.client.cancel(list(names), force=True)
 
     def _ahead(self) -> int:
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return max(WAITING, 2 * sum(worker["nthreads"] for worker in workers))
+        return max(WAITING, 2 * sum(self.client.nthreads().values()))
 
     def _outcome(self, future: Any) -> Painting | str:
         from distributed import KilledWorker
 
         if future.status in ("cancelled", "lost"):
-            raise ConnectionError(
-                "the scheduler is gone; start it again, and the same command goes on"
-            )
+            raise ConnectionError(GONE)
         try:
             return future.result()
         except KilledWorker:
@@ -116,9 +117,11 @@ def hired(
         stack.enter_context(dask.config.set(SETTINGS))
         if isinstance(scheduler, distributed.Client):
             yield Crew(scheduler, 1)
-        elif scheduler is not None:
+        elif isinstance(scheduler, str):
             stack.enter_context(_silent("distributed"))
             yield Crew(stack.enter_context(_client(scheduler)), 1)
+        elif scheduler is not None:
+            raise ValueError(f"scheduler={scheduler!r}; give an address or a distributed.Client")
         else:
             cores = _cores()
             count = workers or _workers(cores, pictures, device)
@@ -158,22 +161,35 @@ def _client(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
+        # In a thread, because a notebook has a loop running in its own.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _knock(address)).result()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # dask's table of versions; ours are compared
             client = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError, asyncio.TimeoutError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise ConnectionError(
-            f"no scheduler answers at {address} ({why}); check the address, which looks like "
+            f"no scheduler answers at {address!r} ({why}); check the address, which looks like "
             "tcp://192.168.0.10:8786, and that `dask scheduler` runs there"
         ) from None
     with client:
-        if not client.scheduler_info()["workers"]:
+        if not client.nthreads():
             warnings.warn(
                 f"the scheduler has no workers yet; start some with `dask worker {address}`",
                 stacklevel=2,
             )
         yield client
+
+
+async def _knock(address: str) -> None:
+    """Raise an error unless a scheduler answers: a client would wait for ever on a silent port."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    how = Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=PATIENCE, **how), PATIENCE)
+    await comm.close()
 
 
 @contextmanager

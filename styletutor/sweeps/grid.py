@@ -136,7 +136,8 @@ def _values(name: str, values: Iterable[Any]) -> list[Any]:
 
 def _labels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
     """How the values are called: as briefly as tells them apart."""
-    for say in (_briefly, str) if name in ("content", "style", "start") else (_briefly,):
+    pictures = name in ("content", "style", "start", "weights")
+    for say in (_briefly, _with_suffix, str) if pictures else (_briefly,):
         labels = [say(value) for value in values]
         if len(set(labels)) == len(labels) and max(map(len, labels)) < 200:
             return tuple(labels)
@@ -149,6 +150,10 @@ def _labels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
 def _equal(one: Any, other: Any) -> bool:
     plain = str | Path | int | float | None | list | tuple | Mapping
     return isinstance(one, plain) and isinstance(other, plain) and str(one) == str(other)
+
+
+def _with_suffix(value: Any) -> str:
+    return Path(value).name if isinstance(value, str | Path) else _briefly(value)
 
 
 def _briefly(value: Any) -> str:

@@ -79,9 +79,7 @@ def paint(order: Order) -> Painting:
         unpacked = Unpacked(folder)
         settings = with_pictures(order.settings, unpacked)
         try:
-            result = transfer(
-                **settings, vgg=vgg, on_step=_unless_cancelled(), progress=False
-            )
+            result = transfer(**settings, vgg=vgg, on_step=_unless_cancelled(), progress=False)
         except (ValueError, OSError) as error:
             raise ValueError(unpacked.renamed(" ".join(str(error).split()))) from None
         except (RuntimeError, MemoryError) as error:
