@@ -26,6 +26,7 @@ GONE = "the scheduler is gone; start it again, and the same command goes on"
 PATIENCE = 9  # seconds for a scheduler to answer: with all around it, ten
 EACH = 1.5 * GIB  # what a process needs, about, with the published network at 512 pixels
 WAITING = 16  # pictures that are sent ahead at least: each is some megabytes to the scheduler
+LOGGERS = ("distributed", "distributed.client", "tornado.application")
 # A worker's C library shall keep what PyTorch frees and asks for again; dask would have it give
 # back all that is above 64 KiB.
 ENVIRONMENT = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
@@ -64,7 +65,7 @@ class Crew:
         from distributed import as_completed
 
         orders, names = iter(orders), dict[Any, Any]()
-        finished = as_completed()
+        finished = as_completed(loop=self.client.loop)
 
         def submit(most: int) -> None:
             while len(names) < most and (order := next(orders, None)):
@@ -115,10 +116,10 @@ def hired(
     dask, distributed = _dask()
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(_silent())
         if isinstance(scheduler, distributed.Client):
             yield Crew(scheduler, 1)
         elif isinstance(scheduler, str):
-            stack.enter_context(_silent("distributed"))
             yield Crew(stack.enter_context(_client(scheduler)), 1)
         elif scheduler is not None:
             raise ValueError(f"scheduler={scheduler!r}; give an address or a distributed.Client")
@@ -130,7 +131,7 @@ def hired(
                 threads_per_worker=1,
                 host="127.0.0.1",
                 security=True,  # or whoever else is on this machine could run code as this user
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 worker_dashboard_address=None,
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
@@ -193,15 +194,17 @@ async def _knock(address: str) -> None:
 
 
 @contextmanager
-def _silent(name: str) -> Iterator[None]:
+def _silent() -> Iterator[None]:
     """What dask logs of connections that come and go is not for whoever paints."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _cores() -> int:

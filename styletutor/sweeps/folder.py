@@ -58,17 +58,17 @@ class Folder:
                 f"cannot make the folder {path} ({error.strerror}); choose another one"
             ) from None
         try_writing(self.path / "contact-sheet.png")
+        # By the ends of their names: what a picture is called depends on what else is varied.
+        self._reports: dict[str, list[Path]] = {}
+        for report in sorted(self.path.glob("*.json")):
+            self._reports.setdefault(report.stem[-10:], []).append(report)
 
     def finished(self, name: str, key: str) -> Painted | None:
-        """The picture of that key, if it and its report are there, and whole."""
-        painted = Painted(self.path / f"{name}.png")
-        try:
-            said = json.loads(painted.report.read_text(encoding="utf-8"))["sweep"]
-            digest = hashlib.sha256(painted.path.read_bytes()).hexdigest()
-            whole = said == {"key": key, "picture sha256": digest}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
-        return painted if whole else None
+        """The picture of that key, under that name or another, if it and its report are whole."""
+        named = self.path / f"{name}.json"
+        others = [report for report in self._reports.get(key[:10], ()) if report != named]
+        found = (Painted(report.with_suffix(".png")) for report in (named, *others))
+        return next((painted for painted in found if _is_whole(painted, key)), None)
 
     def keep(self, name: str, key: str, painting: Painting) -> Painted:
         """Write picture and report, which says that the picture is finished, so it comes last."""
@@ -79,6 +79,15 @@ class Folder:
         text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
         write_file(painted.report, text.encode("utf-8"))
         return painted
+
+
+def _is_whole(painted: Painted, key: str) -> bool:
+    try:
+        said = json.loads(painted.report.read_text(encoding="utf-8"))["sweep"]
+        digest = hashlib.sha256(painted.path.read_bytes()).hexdigest()
+        return said == {"key": key, "picture sha256": digest}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import cached, find_vgg19
 from styletutor.network.weights import VGG19_TORCHVISION, load_vgg
 from styletutor.pictures.images import to_png
+from styletutor.runs.solve import OnStep
 from styletutor.runs.transfer import transfer
 from styletutor.sweeps.grid import with_pictures
 from styletutor.sweeps.sources import Unpacked
@@ -74,12 +75,17 @@ def paint(order: Order) -> Painting:
         raise ValueError(f"a worker {wrong}")
     torch.set_num_threads(order.threads)
     vgg = _network(order.weights, order.device)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as warned:
+    # In dask's own folder, which is swept if a worker is killed: students' faces are in the files.
+    scratch, look = _scratch_and_look()
+    with (
+        tempfile.TemporaryDirectory(dir=scratch) as folder,
+        warnings.catch_warnings(record=True) as warned,
+    ):
         warnings.simplefilter("always")
         unpacked = Unpacked(folder)
         settings = with_pictures(order.settings, unpacked)
         try:
-            result = transfer(**settings, vgg=vgg, on_step=_unless_cancelled(), progress=False)
+            result = transfer(**settings, vgg=vgg, on_step=look, progress=False)
         except (ValueError, OSError) as error:
             raise ValueError(unpacked.renamed(" ".join(str(error).split()))) from None
         except (RuntimeError, MemoryError) as error:
@@ -107,18 +113,18 @@ def _loaded(weights: str, device: str | None) -> VGG:
     return load_vgg(weights, device=device)
 
 
-def _unless_cancelled() -> Any:
-    """Ends a run whose task nobody waits for any more; None outside a worker."""
+def _scratch_and_look() -> tuple[str | None, OnStep | None]:
+    """Where files may lie for a while, and what ends a run whose task nobody waits for any more."""
     from distributed import get_worker
 
     try:
         worker = get_worker()
-        task = worker.state.tasks[worker.get_current_task()]
-    except ValueError:
-        return None
+    except ValueError:  # outside a worker
+        return None, None
+    task = worker.state.tasks[worker.get_current_task()]
 
     def look(_: Step) -> None:
         if task.state == "cancelled":
             raise Stop
 
-    return look
+    return worker.local_directory, look
