@@ -400,7 +400,7 @@ def test_without_dask_one_line_says_what_to_install(
     words = ["sweep", "--content", "coffee", "--styles", "coins", "--output", str(tmp_path / "o")]
     said = refused(capsys, words)
     assert said.startswith("styletutor: error: distributed is not installed")
-    assert "pip install 'styletutor[cluster]'" in said and not (tmp_path / "o").exists()
+    assert "pip install -e '.[cluster]'" in said and not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

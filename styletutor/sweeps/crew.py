@@ -21,7 +21,7 @@ from styletutor.version import __version__
 if TYPE_CHECKING:
     from distributed import Client
 
-INSTALL = "pip install 'styletutor[cluster]'"
+INSTALL = "pip install -e '.[cluster]'"
 GONE = "the scheduler is gone; start it again, and the same command goes on"
 PATIENCE = 9  # seconds for a scheduler to answer: with all around it, ten
 EACH = 1.5 * GIB  # what a process needs, about, with the published network at 512 pixels
@@ -152,7 +152,7 @@ def _dask() -> tuple[Any, Any]:
         import distributed
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{error.name} is not installed, which a sweep runs on; install it with: {INSTALL}"
+            f"{error.name} is not installed, which a sweep runs on; in a clone, run: {INSTALL}"
         ) from None
     return dask, distributed
 
