@@ -126,18 +126,31 @@ def hired(
         else:
             cores = _cores()
             count = workers or _workers(cores, pictures, device)
-            cluster = distributed.LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                security=True,  # or whoever else is on this machine could run code as this user
-                dashboard_address="127.0.0.1:0",
-                worker_dashboard_address=None,
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
+            cluster = _processes(count)
+            client = stack.enter_context(
+                distributed.Client(stack.enter_context(cluster), set_as_default=False)
             )
-            client = stack.enter_context(distributed.Client(stack.enter_context(cluster)))
             yield Crew(client, max(1, cores // count))
+
+
+def _processes(count: int) -> Any:
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            security=True,  # or whoever else is on this machine could run code as this user
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise ChildProcessError(
+            "the worker processes do not start; a script has to call this under "
+            '`if __name__ == "__main__":`, because they read it too'
+        ) from error
 
 
 def check_installed() -> None:
