@@ -25,13 +25,19 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A point of the grid with the name of its picture and the key that tells when it is done."""
+    """A point of the grid: its picture's name, the key that tells when it is done, its network."""
 
     point: Point
     name: str
     key: str
+    weights: str
+    sha256: str
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        return self.point.place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,38 +112,24 @@ def sweep(
         raise ValueError("a scheduler has workers of its own; give either scheduler or workers")
     axes, points = make_grid(contents, styles, vary or {}, settings)
     sources = Sources()
-    digests = [with_pictures(point.settings, sources.digest) for point in points]
-    asked = dict.fromkeys(point.settings["weights"] for point in points)
-    networks = {weights: _known(weights, device) for weights in asked}
-    folder, jobs = Folder(output), []
-    for point, digest in zip(points, digests, strict=True):
-        key = make_key(digest, networks[digest.pop("weights")][1])
-        jobs.append(Job(point, make_name(_labels(axes, point), key), key))
-    found = {job.point.place: folder.finished(job.name, job.key) for job in jobs}
+    jobs = _plan(axes, points, sources, device)
+    folder = Folder(output)
+    found = {job.place: folder.finished(job.name, job.key) for job in jobs}
     pictures = {place: painted for place, painted in found.items() if painted}
-    todo, failed = [job for job in jobs if job.point.place not in pictures], {}
+    todo, failed = [job for job in jobs if job.place not in pictures], {}
     before, interrupted = len(pictures), False
-
-    def orders(threads: int) -> Iterator[tuple[Job, Order]]:
-        for job in todo:
-            given = dict(job.point.settings)
-            weights, sha256 = networks[given.pop("weights")]
-            about = {"weights": weights, "sha256": sha256, "device": device, "threads": threads}
-            try:
-                yield job, Order(settings=with_pictures(given, sources.packed), **about)
-            except (ValueError, OSError) as error:
-                failed[job.point.place] = str(error)
+    networks = {job.weights: job.sha256 for job in todo}
 
     def keep(job: Job, painting: Painting | str) -> None:
         if isinstance(painting, str):
-            failed[job.point.place] = painting
+            failed[job.place] = painting
             return
         for said in painting.warned:
             warnings.warn(f"{job.name}: {said}", stacklevel=3)
         with without_interrupts():
-            pictures[job.point.place] = folder.keep(job.name, job.key, painting)
+            pictures[job.place] = folder.keep(job.name, job.key, painting)
         if on_picture is not None:
-            on_picture(pictures[job.point.place])
+            on_picture(pictures[job.place])
 
     try:
         if todo:
@@ -145,8 +137,9 @@ def sweep(
                 _bar(len(jobs), before, progress) as bar,
                 hired(scheduler, workers, len(todo), device) as crew,
             ):
-                crew.check(dict(networks.values()), device)
-                for job, painting in crew.paint(orders(crew.threads)):
+                crew.check(networks, device)
+                orders = _orders(todo, sources, device, crew.threads, failed)
+                for job, painting in crew.paint(orders):
                     keep(job, painting)
                     bar.update()
     except KeyboardInterrupt:
@@ -165,6 +158,40 @@ def sweep(
         sheets=sheets,
         interrupted=interrupted,
     )
+
+
+def _plan(
+    axes: Sequence[Axis], points: Sequence[Point], sources: Sources, device: str | None
+) -> list[Job]:
+    digests = [with_pictures(point.settings, sources.digest) for point in points]
+    asked = dict.fromkeys(point.settings["weights"] for point in points)
+    networks = {weights: _known(weights, device) for weights in asked}
+    jobs = []
+    for point, digest in zip(points, digests, strict=True):
+        weights, sha256 = networks[digest.pop("weights")]
+        key = make_key(digest, sha256)
+        about = {"name": make_name(_labels(axes, point), key), "key": key}
+        jobs.append(Job(point=point, weights=weights, sha256=sha256, **about))
+    return jobs
+
+
+def _orders(
+    jobs: Sequence[Job],
+    sources: Sources,
+    device: str | None,
+    threads: int,
+    failed: dict[tuple[int, ...], str],
+) -> Iterator[tuple[Job, Order]]:
+    """What is sent for each job; a picture that cannot be read is noted as `failed`."""
+    for job in jobs:
+        settings = {name: v for name, v in job.point.settings.items() if name != "weights"}
+        try:
+            settings = with_pictures(settings, sources.packed)
+        except (ValueError, OSError) as error:
+            failed[job.place] = str(error)
+            continue
+        about = {"weights": job.weights, "sha256": job.sha256}
+        yield job, Order(settings=settings, device=device, threads=threads, **about)
 
 
 def _known(weights: Any, device: str | None) -> tuple[str, str]:
