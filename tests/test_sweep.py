@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -15,9 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 from test_cli import refused, save_pocket
 from torch import Tensor
 
@@ -25,8 +28,9 @@ import styletutor as st
 from styletutor.cli import main
 from styletutor.network.weights import POCKET_FILE
 from styletutor.sweeps import worker
-from styletutor.sweeps.folder import make_key, make_name
-from styletutor.sweeps.grid import defaults, make_grid
+from styletutor.sweeps.folder import Painted, make_key, make_name
+from styletutor.sweeps.grid import Axis, defaults, make_grid
+from styletutor.sweeps.sheet import save_sheets
 from styletutor.sweeps.worker import Order, fault, paint
 
 distributed = pytest.importorskip("distributed", reason="dask is not installed: extra `cluster`")
@@ -235,6 +239,47 @@ def test_a_bad_picture_ends_none_of_the_others(
     before = stamps(out)
     assert main(words) == 0
     assert before.items() <= stamps(out).items() and len(list(out.glob("half*.png"))) == 2
+
+
+@pytest.mark.parametrize("lengths", [(1, 1, 1), (1, 5, 1), (3, 11, 1), (2, 3, 4), (2, 12, 2)])
+def test_a_contact_sheet_has_each_picture_at_its_place(
+    lengths: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """Pictures of one colour each, found again: the last axis to the right, the one before down."""
+    names = ("content", "style", "seed")
+    axes = [
+        Axis(name, tuple(range(n)), tuple(f"${name}_{at}" for at in range(n)))
+        for name, n in zip(names, lengths, strict=True)
+    ]
+    places = list(itertools.product(*map(range, lengths)))
+    missing = places.pop() if len(places) > 1 else None
+    pictures, colours = {}, {}
+    for number, place in enumerate(places):
+        colours[place] = (40 + number, 255 - number, 7 * number % 256)
+        pictures[place] = Painted(tmp_path / f"{number}.png")
+        Image.new("RGB", (40, 30 + 20 * place[0]), colours[place]).save(pictures[place].path)
+        report = {"backbone": {"name": "pocket"}, "evaluations": 3}
+        pictures[place].report.write_text(json.dumps(report))
+    sheets = save_sheets(axes, pictures, {missing: "why"} if missing else {}, tmp_path)
+    assert all(sheet.exists() for sheet in sheets) and len(set(sheets)) == len(sheets)
+    found = {}
+    for page, sheet in enumerate(sheets):
+        pixels = np.asarray(Image.open(sheet).convert("RGB"))[::4, ::4]
+        for place, colour in colours.items():
+            rows, columns = np.nonzero((pixels == colour).all(2))
+            if len(rows) > 500:
+                assert place not in found
+                found[place] = (page, int(rows.mean()), int(columns.mean()))
+    assert found.keys() == pictures.keys()
+    varied = [at for at, n in enumerate(lengths) if n > 1]
+    for one, other in itertools.combinations(places, 2):
+        differ = [at for at in varied if one[at] != other[at]]
+        if len(differ) == 1 and max(other) < 8:
+            (page, y, x), (page_2, y_2, x_2) = found[one], found[other]
+            if differ == varied[-1:]:
+                assert (page, y) == (page_2, y_2) and x < x_2
+            else:
+                assert x == x_2 and (page, y) < (page_2, y_2)
 
 
 # What may go wrong on the way.
