@@ -60,7 +60,7 @@ autodoc_type_aliases = {name: name for name in ("Picture", "Styles", "LayerWeigh
 CONTENTS = {
     "The lessons": ["notebooks/*"],
     "Solutions": ["notebooks/solutions/*"],
-    "For teachers": ["docs/teaching", "docs/assessing", "docs/worksheets/*"],
+    "For teachers": ["docs/teaching", "docs/assessing", "docs/cluster", "docs/worksheets/*"],
     "The module": ["docs/reference/styletutor", "docs/reference/*", "docs/recipes"],
     "For developers": [
         "CONTRIBUTING",

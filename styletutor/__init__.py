@@ -44,6 +44,8 @@ from styletutor.runs.reconstruct import (
 )
 from styletutor.runs.result import Result
 from styletutor.runs.transfer import transfer
+from styletutor.sweeps.gallery import gallery
+from styletutor.sweeps.sweep import Sweep, sweep
 from styletutor.timelapse import Timelapse
 from styletutor.version import __version__ as __version__
 
@@ -51,9 +53,9 @@ if _is_program:
     signal.signal(signal.SIGINT, _on_ctrl_c)
 
 __all__ = [
-    "VGG", "Frame", "Layer", "Objective", "Recipe", "Result", "Run", "Timelapse", "content_loss",
-    "figure_one", "gram_matrix", "layer_table", "load_image", "load_vgg", "recipes",
-    "reconstruct_content", "reconstruct_each", "reconstruct_style", "relative_error",
-    "resize_image", "rosetta", "sample_names", "save_image", "style_loss", "total_variation",
-    "transfer",
+    "VGG", "Frame", "Layer", "Objective", "Recipe", "Result", "Run", "Sweep", "Timelapse",
+    "content_loss", "figure_one", "gallery", "gram_matrix", "layer_table", "load_image",
+    "load_vgg", "recipes", "reconstruct_content", "reconstruct_each", "reconstruct_style",
+    "relative_error", "resize_image", "rosetta", "sample_names", "save_image", "style_loss",
+    "sweep", "total_variation", "transfer",
 ]  # fmt: skip

@@ -194,7 +194,8 @@ def test_doctor(capsys: pytest.CaptureFixture) -> None:
         assert word in out
 
 
-COMMANDS = ("transfer", "reconstruct", "layers", "weights", "recipes", "doctor", "lab", "studio")
+COMMANDS = ("transfer", "reconstruct", "sweep", "gallery", "layers", "weights", "recipes", "doctor",
+            "lab", "studio")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 WINGS = (
     "version", "machine", "pictures", "network", "loss", "descent", "cookbook", "runs",
-    "plots", "timelapse", "doctor", "widgets", "lessons", "cli",
+    "plots", "sweeps", "timelapse", "doctor", "widgets", "lessons", "cli",
 )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def split(requirement: str) -> tuple[str, str]:
 def test_conda_and_pip_ask_for_the_same() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert "styletutor[vgg]" in extras["lab"] and "styletutor[vgg]" in extras["dev"]
+    assert "styletutor[vgg]" in extras["lab"] and "styletutor[cluster,vgg]" in extras["dev"]
     lab = [r for r in extras["lab"] if r != "styletutor[vgg]"]  # from pip alone, below
     wanted = {split(r) for r in project["dependencies"] + lab}
     wanted.add(("python", project["requires-python"]))
@@ -49,6 +49,7 @@ def test_the_package_with_the_weights_is_the_one_that_messages_name() -> None:
 def test_import_is_light() -> None:
     """Nothing slow is imported before it is needed."""
     heavy = {"torchvision", "matplotlib", "skimage", "scipy", "ipywidgets", "IPython"}
+    heavy |= {"dask", "distributed", "cryptography"}
     code = "import sys, json, styletutor; print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not heavy & set(json.loads(out.stdout))

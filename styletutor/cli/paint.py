@@ -14,14 +14,7 @@ from torch import Tensor
 
 import styletutor as st
 from styletutor.cli.progress import Watch, numbered, progress_files
-from styletutor.cli.replay import (
-    SETTINGS,
-    Replay,
-    as_options,
-    check_network,
-    read_report,
-    read_saved,
-)
+from styletutor.cli.replay import SETTINGS, Replay, check_network, read_report, read_saved
 from styletutor.cli.telling import save_somewhere, say
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
@@ -31,6 +24,7 @@ from styletutor.pictures.writing import check_apart, real_path, try_writing
 from styletutor.runs.checkpoints import without_interrupts
 from styletutor.runs.inputs import check_once, scale_content
 from styletutor.runs.result import Result
+from styletutor.runs.words import as_options
 from styletutor.timelapse import check_film
 
 MOST_NAMES = 100_000  # of pictures on the way that are looked at, some seconds' worth
@@ -56,9 +50,7 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     _check_given(arguments, "image", "layers")
     photo = _check_files(arguments, [arguments.image])
     verb = {"content": st.reconstruct_content, "style": st.reconstruct_style}[arguments.kind]
-    return _finish(
-        arguments, replay, photo, verb, arguments.image, _layer_weights(arguments.layers)
-    )
+    return _finish(arguments, replay, photo, verb, arguments.image, layer_weights(arguments.layers))
 
 
 def _seed_words(arguments: argparse.Namespace) -> None:
@@ -164,7 +156,7 @@ def _overruled(
     return without
 
 
-def _layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
+def layer_weights(layers: Sequence[str]) -> list[str] | dict[str, float]:
     """["relu1_1", "relu2_1=2"] → {"relu1_1": 1.0, "relu2_1": 2.0}; names alone stay a list."""
     if not any("=" in layer for layer in layers):
         return list(layers)
@@ -227,7 +219,7 @@ def _finish(
 ) -> int:
     taken = list(inspect.signature(verb).parameters)[len(first) :]
     settings = {
-        name: _layer_weights(value) if name.endswith("layers") else value
+        name: layer_weights(value) if name.endswith("layers") else value
         for name, value in vars(arguments).items()
         if name in taken and value is not None
     }

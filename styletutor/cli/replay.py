@@ -1,10 +1,10 @@
-"""Reading a report back: as words of a command line, so that the parser checks every value."""
+"""Reading a report back."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,28 +84,6 @@ def check_network(vgg: VGG, sha256: str | None) -> None:
             f"the weights {vgg.name!r} are not those of the report, whose file has the SHA-256 "
             f"{sha256[:8]}…; give --weights {VGG19_TORCHVISION if torchvisions else 'FILE'}"
         )
-
-
-def as_options(settings: dict[str, Any], without: Collection[str] = ()) -> list[str]:
-    """{"size": 64, "style_layers": {"relu1_1": 2.0}} → ["--size=64", "--style-layers", …].
-
-    A value in a list never becomes an option: one that begins with "-" is written as a path, "./-".
-    """
-    words = []
-    for name, value in settings.items():
-        option = "--" + name.replace("_", "-")
-        if name in without or value is None:
-            continue
-        if isinstance(value, dict):
-            value = [f"{key}={weight}" for key, weight in value.items()]
-        if isinstance(value, list):
-            items = (str(item) for item in value)
-            words += [option, *(f"./{item}" if item.startswith("-") else item for item in items)]
-        elif isinstance(value, bool):
-            words.append(option if value else option.replace("--", "--no-", 1))
-        else:
-            words.append(f"{option}={value}")
-    return words
 
 
 def _turned(report: Mapping[str, Any], path: str) -> dict[int, dict[str, Any]]:

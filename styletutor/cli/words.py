@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import styletutor as st
-from styletutor.cli import commands, paint
+from styletutor.cli import commands, paint, sweeping
 from styletutor.cli.telling import one_line, open_streams, say, silence
 from styletutor.cookbook.recipe import STYLE_LAYERS
 from styletutor.descent.method import OPTIMISERS, PRECISIONS
@@ -88,6 +88,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_transfer(add("transfer", paint.transfer, "paint a picture in the manner of others"))
     text = "rebuild a picture from what some layers keep of its content or style"
     _add_reconstruct(add("reconstruct", paint.reconstruct, text))
+    text = "paint every combination of pictures and settings, on several processes or machines"
+    _add_sweep(add("sweep", sweeping.sweep, text))
+    text = "paint a class's photographs in several styles, and make a page of them"
+    _add_sweep(add("gallery", sweeping.gallery, text))
     text = "print the table of layers, or draw a sheet of activations"
     layers = add("layers", commands.layers, text)
     option = _adder(layers)
@@ -179,6 +183,47 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     text = "each style layer counts E times as much as the one before"
     option("--style-layer-weight-exp E", text)
     _add_descent(parser, option)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    """An option that takes one value elsewhere takes several here, and is varied over them."""
+    page = parser.get_default("run") is sweeping.gallery
+    option = _adder(parser.add_argument_group("pictures"))
+    if page:
+        parser.add_argument("folder", metavar="FOLDER", help="that has the photographs")
+    else:
+        option("--content A ...", "what to paint: files or samples")
+        option("--content-folder FOLDER", "all pictures in it")
+    option("--styles B ...", "in whose manner, one after another", required=True)
+    kept = "; what lies there already is not painted again"
+    made = "page and pictures" if page else "pictures, reports and contact sheet"
+    option("--output FOLDER", f"where to save {made}{kept}", required=True)
+    text = "shrink all pictures to this long side in pixels"
+    option("--size N ...", f"{text} (default: {sweeping.SIZE})" if page else text)
+    group = parser.add_argument_group(
+        "settings", "as `styletutor transfer` has them; with several values they are varied"
+    )
+    option = _adder(group)
+    option("--recipe NAME ...", f"set-up: {', '.join(st.recipes)}")
+    for words in ("--content-layers", "--style-layers"):
+        option(f"{words} L ...", "varied if given more than once", action="append")
+    for name in ("--content-weight", "--style-weight", "--tv-weight", "--style-scale"):
+        option(f"{name} W ...")
+    option("--colours C ...", choices=COLOURS)
+    option("--pooling P ...", choices=POOLINGS)
+    option("--start --initial S ...", f"{' or '.join(STARTS)}, or a picture")
+    option("--noise-blend W ...", "share of noise in the start")
+    option("--evaluations --iterations N ...", "forward and backward passes")
+    option("--optimiser O ...", choices=OPTIMISERS)
+    option("--learning-rate R ...", "for adam only, in the recipe's units of pixels")
+    option("--seed N ...", "of the noise")
+    option("--precision P ...", choices=PRECISIONS)
+    option("--coarse-to-fine", action=argparse.BooleanOptionalAction)
+    option("--weights --network W ...", f"{', '.join(WEIGHT_NAMES)}, or files", type=None)
+    option = _adder(parser.add_argument_group("where"))
+    option("--workers N", "processes of this machine (default: its cores, as far as memory goes)")
+    option("--scheduler ADDRESS", "of a dask cluster, as tcp://192.168.0.10:8786")
+    option("--device D", "cpu, cuda or mps (default: the fastest)")
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,11 @@ def load_mask(name_or_path: PathLike) -> Tensor:
     return read_mask(sample or name)
 
 
+def is_sample(name_or_path: PathLike) -> bool:
+    """Is a sample meant, and no file? Raises FileNotFoundError for what is neither."""
+    return _find(name_or_path)[1] is not None
+
+
 def spelt(name_or_path: PathLike) -> str:
     """A name that means the same as text: `Path("coffee")` is "./coffee", no sample."""
     name = os.fspath(name_or_path)
