@@ -40,7 +40,9 @@ def full_float32(device: torch.device) -> Iterator[None]:
     """No TF32 on a GPU: it would keep ten bits of a float32 number's twenty-three.
 
     The switches are the whole process's: the first thread to enter sets them, the last to leave
-    puts back what was there.
+    puts back what was there. Only PyTorch's present ones (`fp32_precision`) are touched; whoever
+    reads an older one (`allow_tf32`) meanwhile, in another thread, may be told that old and new
+    are mixed.
     """
     global _inside, _before
     if device.type != "cuda":
