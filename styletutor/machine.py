@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import psutil
 import torch
 
 GIB = 2**30
@@ -117,6 +116,8 @@ def free_bytes(device: torch.device) -> int:
             if segment["device"] == number and segment["segment_pool_id"] == (0, 0):
                 free += segment["total_size"] - segment["allocated_size"]
         return free
+    import psutil  # late: an image for GPUs often has PyTorch and little else
+
     return psutil.virtual_memory().available
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 
@@ -114,6 +115,14 @@ def test_without_cuda_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks.gpu"])
     with pytest.raises(SystemExit, match=r"^benchmarks\.gpu: PyTorch finds no CUDA device here"):
         program.main()
+
+
+def test_it_needs_little_but_pytorch() -> None:
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('psutil', 'safetensors', 'matplotlib', 'tqdm'))"
+    )
+    code += "; import benchmarks.gpu.parts, benchmarks.gpu.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=program.ROOT, check=True)
 
 
 @pytest.mark.parametrize("precision", ["ieee", "tf32"])
