@@ -103,6 +103,7 @@ def test_kernels_have_a_class() -> None:
         "nvjet_hsh_128x256_64x4_1x2_h_bz_coopA_NTT": "matrix products",
         "void at::native::vectorized_elementwise_kernel<4, MulFunctor>": "pixel by pixel",
         "void at::native::reduce_kernel<512, 1>": "sums",
+        "bias_relu_pool": "fused here",
         "Memcpy DtoD (Device -> Device)": "copies",
         "void regular_fft<1024u>": "Fourier transforms",
         "void at::native::max_pool_forward_nhwc": "pooling",

@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
+from styletutor.network import fused
 from styletutor.network.vgg import VGG, in_one
 
 MARGIN = 1.2  # the forecast may be a fifth too low
 FLOAT, INDEX = 4, 8  # bytes
+WHICH = 1  # of four, where kernels of our own pool
 HEAP = 2**25  # bytes; what is smaller, a C library keeps for itself when it is freed
 
 
@@ -49,6 +51,11 @@ def predict(
     return max(descent, *(_look(vgg, style, style_layers) for style in styles), 0)
 
 
+def _place(vgg: VGG) -> int:
+    """Bytes for where a maximum was."""
+    return WHICH if fused.serves(vgg.mean) else INDEX
+
+
 def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
     """Bytes of a forward pass that keeps nothing: what comes into a group and all that it makes."""
     if not layers:
@@ -59,7 +66,7 @@ def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
         own = [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in rows]
         made = own[0] * FLOAT
         if rows[-1].kind == "pool":  # of a maximum, where it was as well
-            made += own[-1] * (FLOAT * (len(rows) > 1) + INDEX * (vgg.pooling == "max"))
+            made += own[-1] * (FLOAT * (len(rows) > 1) + _place(vgg) * (vgg.pooling == "max"))
         most, came = max(most, came + made), own[-1] * FLOAT
     return picture + most
 
@@ -87,7 +94,7 @@ def _evaluation(
         kept, gradients = 0, 2 * cost(n * own)  # what came, and what the ReLU let through
         if vgg.pooling == "max" and groups[layer.name][-1].kind == "pool":
             if layer.kind == "pool":  # of a maximum, where it was; of more in one, its value too
-                kept += cost(n * own, INDEX) + (len(groups[layer.name]) > 1) * cost(n * own)
+                kept += cost(n * own, _place(vgg)) + (len(groups[layer.name]) > 1) * cost(n * own)
             else:
                 gradients -= cost(n * own)
         elif layer.kind == "relu" or layer.name in counts:

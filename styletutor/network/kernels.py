@@ -10,8 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-ROWS, CHANNELS, FLAT = 32, 64, 2048
-SIZES = ["rows", "height", "width", "down", "across", "n"]  # vary; not worth a compilation each
+ROWS, CHANNELS = 32, 64
+SIZES = ["rows", "height", "width", "down", "across"]  # vary; not worth a compilation each
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -28,7 +28,7 @@ def bias_relu(y, bias, rows, c, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def bias_relu_pool(
-    y, bias, pooled, which, rows, height, width, down, across, c,
+    y, bias, pooled, which, height, width, down, across, rows, c,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """pooled = the maximum of max(y + bias, 0) over 2 × 2, and which of the four it was.
@@ -57,7 +57,7 @@ def bias_relu_pool(
 
 @triton.jit(do_not_specialize=SIZES)
 def unpool(
-    gradient, pooled, which, out, rows, height, width, down, across, c,
+    gradient, pooled, which, out, height, width, down, across, rows, c,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """The way back through `bias_relu_pool`: out has height × width positions.
@@ -82,10 +82,11 @@ def unpool(
 
 
 @triton.jit(do_not_specialize=SIZES)
-def add_mask(one, other, y, out, n, FLAT: tl.constexpr):
+def add_mask(one, other, y, out, rows, c, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """out = one + other where y > 0, else 0."""
-    at = tl.program_id(0).to(tl.int64) * FLAT + tl.arange(0, FLAT)
-    inside = at < n
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
+    at, inside = row * c + channel, (row < rows) & (channel < c)
     both = tl.load(one + at, inside).to(tl.float32) + tl.load(other + at, inside).to(tl.float32)
     both = tl.where(tl.load(y + at, inside) <= 0, 0.0, both)
     tl.store(out + at, both.to(out.dtype.element_ty), inside)
