@@ -7,7 +7,7 @@ LAB := .venv/lab-installed
 DEV := .venv/dev-installed
 SITE := .venv/site-installed
 
-.PHONY: lab studio test lint notebooks site slides bench pocket pocket-report clean
+.PHONY: lab studio test lint notebooks site slides bench gpu pocket pocket-report clean
 
 lab: $(LAB) ## open JupyterLab on the course; options in ARGS, as ARGS="--no-browser --port 8899"
 	$(BIN)/styletutor lab $(ARGS)
@@ -34,6 +34,9 @@ slides: $(SITE) ## each lesson and each plan for a class as slides: site/slides/
 
 bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation race" picks parts
 	$(BIN)/python -m benchmarks $(ARGS)
+
+gpu: $(DEV) ## the truth about this machine's GPU in ten minutes; ARGS="--only sizes" picks parts
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 # Large tensors in memory that is kept and in large pages: a sixth faster with Linux's allocator.
 pocket: export MALLOC_MMAP_THRESHOLD_ := 8589934592

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import torch
 
-import styletutor as st
+from benchmarks import figure_one as figure
 from benchmarks import race
 from benchmarks.rivals import plain_loop, tutorial_loop
 from benchmarks.setting import (
@@ -27,13 +26,12 @@ from benchmarks.setting import (
     ours,
     problem,
     seconds,
-    wait_for,
+    switched,
 )
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.network.vgg import VGG
-from styletutor.runs.reconstruct import CONTENT_LAYERS, STYLE_LAYERS
 
-PARTS = ("evaluation", "optimiser", "memory", "agreement", "race", "figure-one", "gpu")
+PARTS = ("evaluation", "optimiser", "memory", "agreement", "race", "figure-one")
 
 
 def evaluation(vgg: VGG, turns: int) -> Iterator[dict]:
@@ -42,7 +40,9 @@ def evaluation(vgg: VGG, turns: int) -> Iterator[dict]:
     for side in (256, 512, 1024):
         at_once = 50 if gpu else max(1, 4 * 256 // side)
         objective, start = problem(vgg, side)
-        loops = {"plain": plain_loop(objective, start)}
+        loops = {"plain": switched(plain_loop(objective, start), vgg.device, "ieee")}
+        if gpu:  # where it is PyTorch's own choice for convolutions
+            loops["plain in TF32"] = switched(plain_loop(objective, start), vgg.device, "tf32")
         if side == 256:
             loops["tutorial"] = tutorial_loop(objective, start)
         loops |= {name: ours(objective, start, name) for name in PRECISIONS}
@@ -102,49 +102,8 @@ def agreement(vgg: VGG, evaluations: int = 100, side: int = 256) -> Iterator[dic
 
 
 def figure_one(vgg: VGG, evaluations: int, side: int = 256) -> Iterator[dict]:
-    """Figure 1 as a batch of ten, and as ten runs of our own."""
-    photo, art = (st.load_image(name, side).to(vgg.device) for name in PAIRS[0])
-    how = {"vgg": vgg, "evaluations": evaluations, "progress": False}
-
-    def one_by_one() -> None:
-        for depth in range(5):
-            st.reconstruct_content(photo, CONTENT_LAYERS[depth], **how)
-            st.reconstruct_style(art, STYLE_LAYERS[: depth + 1], **how)
-
-    batch = seconds(lambda: st.figure_one(photo, art, **how), vgg.device)
-    ten = seconds(one_by_one, vgg.device)
+    batch, ten = figure.measure(vgg, evaluations, side)
     yield {"what": f"Figure 1 as a batch, {side} px: s", "value": batch, "ratio": batch / ten}
-
-
-def gpu(vgg: VGG) -> Iterator[dict]:
-    """How near the device's matrix rate we come, and how long it idles between kernels."""
-    from torch.profiler import ProfilerActivity, profile
-
-    a = torch.randn(8192, 8192, device=vgg.device, dtype=torch.bfloat16)
-    best = min(seconds(lambda: a @ a, vgg.device) for _ in range(20))
-    rate = 2 * 8192**3 / best
-    yield {"what": "bfloat16 matrix product, TFLOP/s", "value": rate / 1e12}
-    objective, start = problem(vgg, 1024)
-    lap = medians({"fast": ours(objective, start, "fast")}, vgg.device, 3, 30)["fast"]
-    rows = vgg.layers[: vgg.layers.index(vgg.deepest(objective.layers)) + 1]
-    work = sum(2 * 2 * row.parameters * (1024 // row.stride) ** 2 for row in rows)
-    yield {"what": "fast, 1024 px: share of that rate", "value": work / lap / rate}
-    objective, start = problem(vgg, 256)
-    loop = ours(objective, start, "fast")
-    for _ in range(20):
-        next(loop)
-    wait_for(vgg.device)
-    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        for _ in range(50):
-            next(loop)
-        wait_for(vgg.device)
-    spans = sorted(
-        (event.time_range.start, event.time_range.end)
-        for event in profiled.events()
-        if event.device_type.name == "CUDA"
-    )
-    idle = sum(max(0, later[0] - earlier[1]) for earlier, later in pairwise(spans))
-    yield {"what": "256 px: idle between kernels", "value": idle / (spans[-1][1] - spans[0][0])}
 
 
 def main() -> None:
@@ -164,7 +123,6 @@ def main() -> None:
         "agreement": lambda: agreement(vgg),
         "race": lambda: race.run(vgg, arguments.evaluations, arguments.output),
         "figure-one": lambda: figure_one(vgg, arguments.evaluations),
-        "gpu": lambda: gpu(vgg) if vgg.device.type == "cuda" else (),
     }
     about = f"{vgg.name}; {_machine(vgg.device)}; torch {torch.__version__}"
     print(f"{about}\n\n| | | ratio |\n|---|---|---|", flush=True)

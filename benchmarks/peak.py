@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-import psutil
 import torch
 
 from benchmarks.rivals import plain_loop
@@ -22,6 +21,8 @@ def peak_of(work: Callable[[], None], device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
+    import psutil
+
     process, done = psutil.Process(), threading.Event()
     before = peak = process.memory_info().rss
 

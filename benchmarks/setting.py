@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from styletutor.cookbook.published import STYLE_LAYERS
 from styletutor.descent import Step, descend
 from styletutor.descent.starts import make_start
 from styletutor.loss.objective import Objective
-from styletutor.machine import default_device, multiplies_bfloat16
+from styletutor.machine import _switch, default_device, full_float32, multiplies_bfloat16
 from styletutor.network.layers import FULL_WIDTH
 from styletutor.network.vgg import VGG
 from styletutor.network.vgg19 import automatic
@@ -70,6 +71,27 @@ def ours(
     """A descent in one precision, endless if nothing else is said."""
     method = DEFAULT.method(precision=precision, coarse_to_fine=coarse_to_fine)
     return descend(objective, start, evaluations, method=method)
+
+
+@contextmanager
+def float32_in(device: torch.device, precision: str, deterministic: bool = False) -> Iterator[None]:
+    """How a GPU multiplies float32 numbers: "ieee" or "tf32"; ours cannot change it meanwhile."""
+    with full_float32(device):  # only the outermost has a say
+        before = _switch(precision, precision, deterministic)
+        try:
+            yield
+        finally:
+            _switch(*before)
+
+
+def switched(
+    loop: Iterator[object], device: torch.device, precision: str, deterministic: bool = False
+) -> Iterator[object]:
+    """A loop each of whose turns is made so."""
+    while True:
+        with float32_in(device, precision, deterministic):
+            value = next(loop)
+        yield value
 
 
 def wait_for(device: torch.device) -> None:

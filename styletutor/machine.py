@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from math import prod
 
 import numpy as np
-import psutil
 import torch
 
 GIB = 2**30
@@ -46,7 +45,9 @@ def full_float32(device: torch.device) -> Iterator[None]:
     """No TF32 on a GPU: it would keep ten bits of a float32 number's twenty-three.
 
     The switches are the whole process's: the first thread to enter sets them, the last to leave
-    puts back what was there.
+    puts back what was there. Only PyTorch's present ones (`fp32_precision`) are touched; whoever
+    reads an older one (`allow_tf32`) meanwhile, in another thread, may be told that old and new
+    are mixed.
     """
     global _inside, _before
     if device.type != "cuda":
@@ -168,6 +169,8 @@ def free_bytes(device: torch.device) -> int:
             if segment["device"] == number and segment["segment_pool_id"] == (0, 0):
                 free += segment["total_size"] - segment["allocated_size"]
         return free
+    import psutil  # late: an image for GPUs often has PyTorch and little else
+
     return psutil.virtual_memory().available
 
 

@@ -8,6 +8,7 @@ from the host is therefore wrong in a replay or refused in the recording, as on 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -112,12 +113,21 @@ class Simulated:
     def __init__(self) -> None:
         self.graphs: list[Graph] = []
         self.streams: list[object] = []
-        self.stream, self.capturing = "the usual", False
+        self.of_thread, self.capturing = threading.local(), False
+
+    @property
+    def stream(self) -> object:
+        """This thread's."""
+        return getattr(self.of_thread, "stream", "the usual")
+
+    def set_stream(self, stream: object) -> None:
+        self.of_thread.stream = stream
 
     @contextmanager
     def record(self, graph: Graph, stream: object, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local" and not self.capturing
-        self.stream, self.capturing = stream, True
+        self.capturing = True
+        self.set_stream(stream)
         recording = Recording()
         try:
             with recording:
@@ -126,7 +136,7 @@ class Simulated:
             # As CUDA does it: the capture cannot be ended any more, and that hides the reason.
             raise RuntimeError("operation failed due to a previous error during capture") from None
         else:
-            self.stream = "the usual"
+            self.set_stream("the usual")
         finally:
             self.capturing = False
             recording.undo()
@@ -137,12 +147,8 @@ class Simulated:
         self.streams.append(stream := object())
         return stream
 
-    def set_stream(self, stream: object) -> None:
-        self.stream = stream
 
-
-@pytest.fixture
-def simulated(monkeypatch: pytest.MonkeyPatch) -> Simulated:
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Simulated:
     """From here on a descent on the CPU records its steps, on this stand-in for CUDA."""
     cuda = Simulated()
     event = SimpleNamespace(record=lambda _: None, synchronize=lambda: None)
@@ -161,3 +167,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Simulated:
     monkeypatch.setattr(Engine, "may_record", staticmethod(lambda _: Engine.records))
     monkeypatch.setattr("styletutor.descent.engine._idle_streams", {})
     return cuda
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Simulated:
+    """As `simulate`, until the end of the test."""
+    return simulate(monkeypatch)

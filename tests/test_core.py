@@ -1,6 +1,7 @@
 """The pieces of the core by themselves: frozen convolutions, Adam, batches, stages, knobs."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -271,3 +272,21 @@ def test_the_switches_are_put_back() -> None:
     before = machine._switch("ieee", "ieee", True)
     assert machine._switch(*before) == ("ieee", "ieee", True)
     assert machine._switch(*before) == before
+
+
+def test_old_switches_are_left_alone() -> None:
+    """A program's own, whose state PyTorch refuses to tell once old and new contradict."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    old = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        for matmul.allow_tf32, cudnn.allow_tf32 in ((True, True), (False, False), (True, False)):
+            mine = matmul.allow_tf32, cudnn.allow_tf32
+            with machine.full_float32(torch.device("cuda")):
+                assert matmul.fp32_precision == cudnn.conv.fp32_precision == "ieee"
+            assert (matmul.allow_tf32, cudnn.allow_tf32) == mine
+            assert torch.get_float32_matmul_precision() == ("high" if mine[0] else "highest")
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = old
+    for path in Path(machine.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert ".allow_tf32" not in text and "set_float32_matmul_precision" not in text, path

@@ -13,6 +13,8 @@ from styletutor.descent.engine import Engine
 from styletutor.descent.forecast import predict
 from styletutor.descent.method import Method
 from styletutor.loss.objective import Objective
+from styletutor.machine import full_float32
+from styletutor.network import fused
 
 pytestmark = [
     pytest.mark.gpu,
@@ -55,6 +57,30 @@ def test_a_recorded_step_computes_what_an_eager_one_does(
     monkeypatch.setattr(Engine, "_record", lambda self: setattr(self, "recordable", False))
     eager = list(descend(*make("cuda"), 40, method=method))
     assert totals(recorded) == pytest.approx(totals(eager), rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_kernels_compute_what_plain_operations_compute(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="Triton is not here")
+    vgg = st.load_vgg("pocket", device="cuda")
+    vgg = vgg.low_precision() if dtype == torch.bfloat16 else vgg
+    pictures, wanted = random_pictures(2, 101, 83).to("cuda"), ["relu1_1", "relu3_1", "relu4_2"]
+
+    def evaluate() -> list[torch.Tensor]:
+        x = pictures.clone().requires_grad_()
+        found = vgg(x, wanted)
+        loss = sum(features.float().square().mean() for features in found.values())
+        return [*found.values(), *torch.autograd.grad(loss, x)]
+
+    with warnings.catch_warnings(), full_float32(torch.device("cuda")):
+        warnings.simplefilter("error")
+        assert fused.serves(torch.zeros(1, device="cuda", dtype=dtype))
+        ours = evaluate()
+        monkeypatch.setattr(fused, "serves", lambda _: False)
+        for one, other in zip(ours, evaluate(), strict=True):
+            assert (one - other).float().norm() < 0.02 * other.float().norm()
 
 
 def test_steps_that_were_handed_out_do_not_change() -> None:

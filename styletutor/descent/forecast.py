@@ -8,6 +8,7 @@ from functools import partial
 
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
+from styletutor.network import fused
 from styletutor.network.tiles import cut, smallest_tile
 from styletutor.network.vgg import VGG, in_one
 from styletutor.pictures.images import is_whole
@@ -16,6 +17,7 @@ PICTURES = 9  # besides the optimiser's: the present, the best and the next, gra
 MOST_CUTS = 64  # of a side
 MARGIN = 1.2  # the forecast may be a fifth too low
 FLOAT, INDEX = 4, 8  # bytes
+WHICH = 1  # of four, where kernels of our own pool
 HEAP = 2**25  # bytes; what is smaller, a C library keeps for itself when it is freed
 
 
@@ -106,6 +108,11 @@ def _targets(
     return sum(_bytes(vgg, each) for each in values)
 
 
+def _place(vgg: VGG) -> int:
+    """Bytes for where a maximum was."""
+    return WHICH if fused.serves(vgg.mean) else INDEX
+
+
 def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
     """Bytes of a forward pass that keeps nothing: what comes into a group and all that it makes."""
     if not layers:
@@ -116,7 +123,7 @@ def _look(vgg: VGG, size: Sequence[int], layers: Collection[str]) -> int:
         own = [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in rows]
         made = own[0] * FLOAT
         if rows[-1].kind == "pool":  # of a maximum, where it was as well
-            made += own[-1] * (FLOAT * (len(rows) > 1) + INDEX * (vgg.pooling == "max"))
+            made += own[-1] * (FLOAT * (len(rows) > 1) + _place(vgg) * (vgg.pooling == "max"))
         most, came = max(most, came + made), own[-1] * FLOAT
     return picture + most
 
@@ -140,7 +147,7 @@ def _evaluation(
         kept, gradients = 0, 2 * cost(n * own)  # what came, and what the ReLU let through
         if vgg.pooling == "max" and groups[layer.name][-1].kind == "pool":
             if layer.kind == "pool":  # of a maximum, where it was; of more in one, its value too
-                kept += cost(n * own, INDEX) + (len(groups[layer.name]) > 1) * cost(n * own)
+                kept += cost(n * own, _place(vgg)) + (len(groups[layer.name]) > 1) * cost(n * own)
             else:
                 gradients -= cost(n * own)
         elif layer.kind == "relu" or layer.name in counts:

@@ -28,9 +28,9 @@ TINY = 1e-30
 CHUNK = 4096  # variables whose products are summed before they are added to the rest
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each row: (B, N) · (B, N) → (B, 1)."""
-    return torch.linalg.vecdot(a, b).unsqueeze(1)
+def _norm(rows: Tensor) -> Tensor:
+    """The length of each row: (B, N) → (B, 1)."""
+    return torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
 
 class LBFGS(Optimiser):
@@ -88,7 +88,7 @@ class LBFGS(Optimiser):
         if self.basis is None:
             self._allocate(x, f)
         inner = self._learn(x, f, g, shape)
-        x = torch.addcmul(self.x, self._move(inner), self.free)
+        x = torch.addcmul(self.x, self._move(inner), self.free, value=-1)
         return (x if self.box is None else x.clamp_(*self.box)).view(shape)
 
     @torch.no_grad()
@@ -111,12 +111,15 @@ class LBFGS(Optimiser):
         zeros = partial(zeros_on_disk, dtype=x.dtype) if self.on_disk else x.new_zeros
         self.basis, self.new = zeros(2 * m + 1, batch, padded), zeros(3, batch, padded)
         self.valid = x.new_zeros(batch, m)  # 1 for a pair of good curvature, else 0
-        self.sy = x.new_zeros(batch, m, m)  # s_i · y_j where j is not older than i
-        self.yy = x.new_zeros(batch, m, m)  # y_i · P y_j
-        self.count = torch.arange(m, device=x.device)
-        self.slot = self.count[:1].clone()  # where the newest pair goes
-        self.gamma = torch.ones_like(f)  # scale of the inverse Hessian
-        self.trust = torch.ones_like(f)  # 1, or less after a failure
+        self.pairs = x.new_zeros(batch, 2 * m, m)
+        self.sy = self.pairs[:, :m]  # s_i · y_j where j is not older than i
+        self.yy = self.pairs[:, m:]  # y_i · P y_j
+        self.identity = torch.eye(2 * m, m, dtype=x.dtype, device=x.device).view(2, m, m)
+        self.slot = torch.zeros(1, dtype=torch.long, device=x.device)  # where the newest pair goes
+        self.places = torch.tensor([_places(slot, m) for slot in range(m)], device=x.device)
+        self.shorter, self.longer = x.new_tensor(0.25), x.new_tensor(2.0)  # steps after this one
+        self.gamma = x.new_ones(f.shape)  # scale of the inverse Hessian
+        self.trust = x.new_ones(f.shape)  # 1, or less after a failure
         self.noise = torch.zeros_like(f)  # rises as small as rounding are not explosions
         self.fresh = torch.ones_like(f, dtype=torch.bool)  # there is no point before
         self.curved = torch.zeros_like(self.fresh)  # has had a good pair since the last failure
@@ -140,27 +143,28 @@ class LBFGS(Optimiser):
 
         Returns what `_inner` does.
         """
-        finite = torch.isfinite(f) & torch.isfinite(_dot(g, g))
-        exploded = (f > self.f + 0.5 * self.f.abs() + self.noise) & ~self.fresh
-        bad = exploded | ~finite
-        failed, no_pair = bad & ~self.fresh, bad | self.fresh
+        # Of two masks a > b is "a and not b", a >= b is "a or not b"; f - f is 0 or NaN.
+        finite = (f - f).add_(_norm(g)) < torch.inf
+        exploded = (f > self.f.abs().mul_(0.5).add_(self.f).add_(self.noise)) > self.fresh
+        bad = exploded >= finite
+        failed, no_pair = bad > self.fresh, bad | self.fresh
         s, y, free_g = self.new[:, :, : x.shape[1]]
         torch.sub(x, self.x, out=s).masked_fill_(no_pair, 0)
         # Variables that could not move say nothing about the curvature along the step.
         torch.sub(g, self.g, out=y).mul_(self.free).masked_fill_(no_pair, 0)
         torch.where(failed, self.x, x, out=self.x)
         torch.where(bad, self.g, g, out=self.g)
-        self.noise.copy_(torch.where(self.fresh & finite, 1e-6 * f.abs(), self.noise))
-        self.f.copy_(torch.where(failed, self.f, f))
-        self.trust.copy_(torch.where(failed, self.trust / 4, self.trust * 2).clamp(1e-6, 1))
+        torch.where(self.fresh > bad, f.abs().mul_(1e-6), self.noise, out=self.noise)
+        torch.where(failed, self.f, f, out=self.f)
+        self.trust.mul_(torch.where(failed, self.shorter, self.longer)).clamp_(1e-6, 1)
         self.fresh.logical_and_(bad)
         self._set_free()
-
         torch.mul(self.g, self.free, out=free_g)
 
         m, slot = self.history, self.slot
         slot.add_(1).remainder_(m)
-        rows = torch.cat([slot, slot + m, torch.full_like(slot, 2 * m)])
+        places = self.places.index_select(0, slot).squeeze(0)
+        rows, *self.order = places.split([3, 2 * m, 2 * m + 1])
         self.basis.index_copy_(0, rows, self.new)
         if self.wavelength:
             self._learn_damped(self.new[1:, :, : x.shape[1]].unflatten(2, shape[1:]), rows[1:])
@@ -168,14 +172,13 @@ class LBFGS(Optimiser):
         # Slices: a list as an index would be brought to the device, and break the recording.
         newest = inner.index_select(1, rows).flatten(1)
         ss, sy, yy = newest[:, 0:1], newest[:, 1:2], newest[:, 4:5]
-        good = (sy > 1e-5 * (ss * yy).sqrt()) & torch.isfinite(sy / yy)
-        self.gamma.copy_(torch.where(good, sy / yy, self.gamma))
-        self.curved.logical_or_(good).logical_and_(~failed)
+        ratio = sy / yy
+        good = (sy > (ss * yy).sqrt_().mul_(1e-5)) & (ratio < torch.inf)
+        torch.where(good, ratio, self.gamma, out=self.gamma)
+        torch.gt(self.curved.logical_or_(good), failed, out=self.curved)
         self.valid.masked_fill_(failed, 0).index_copy_(1, slot, good.to(x.dtype))
-        self.sy.index_copy_(2, slot, inner[:, :m, 1:2])
-        self.yy.index_copy_(2, slot, inner[:, m:-1, 1:2]).index_copy_(
-            1, slot, inner[:, m:-1, 1:2].mT
-        )
+        self.pairs.index_copy_(2, slot, inner[:, :-1, 1:2])
+        self.yy.index_copy_(1, slot, inner[:, m:-1, 1:2].mT)
         return inner
 
     def _learn_damped(self, pictures: Tensor, rows: Tensor) -> None:
@@ -212,34 +215,45 @@ class LBFGS(Optimiser):
             self.free.fill_(1)
         else:
             (low, high), x, g = self.box, self.x, self.g
-            self.free.copy_(((x > low) | (g < 0)) & ((x < high) | (g > 0)))
+            torch.logical_and((x > low) >= (g >= 0), (x < high) >= (g <= 0), out=self.free)
 
     def _move(self, inner: Tensor) -> Tensor:
-        """The step from the present point, limited in length: (B, N)."""
-        rms, squared = self.g.shape[1] ** 0.5, _dot(self.basis[-1], self.basis[-1])
-        steepest = self.first_step * rms / squared.sqrt().clamp(min=TINY)
+        """The way uphill from the present point, H g, limited in length: (B, N)."""
+        rms = self.g.shape[1] ** 0.5
+        steepest = self.first_step * rms / _norm(self.basis[-1]).clamp_(min=TINY)
         weights = torch.where(self.curved, self.gamma, steepest)
-        weights = torch.cat([self._correction(inner[:, :-1, 2]), weights], 1) * -self.trust
+        weights = self._correction(inner[:, :-1, 2], weights) * self.trust
         move = torch.bmm(weights.unsqueeze(1), self.basis.transpose(0, 1)).squeeze(1)
         move = move[:, : self.g.shape[1]]
-        length = _dot(move, move).sqrt() / rms
-        return move.mul_(self.max_step / length.clamp(min=self.max_step))
+        return move.div_(_norm(move).mul_(1 / (rms * self.max_step)).clamp_(min=1))
 
-    def _correction(self, inner: Tensor) -> Tensor:
-        """What multiplies each s and P y in H g, besides γ P g; from products with g: (B, 2m)."""
+    def _correction(self, inner: Tensor, weights: Tensor) -> Tensor:
+        """What multiplies each s and P y in H g, from their products with g, and P g, whose weight
+        is given: (B, 2m + 1)."""
         m, gamma = self.history, self.gamma.unsqueeze(2)
-        order = (self.count + self.slot + 1) % m  # oldest first
-        valid = self.valid[:, order].unsqueeze(2)
-        both = valid * valid.mT
-        sy, yy = (matrix[:, order][:, :, order] * both for matrix in (self.sy, self.yy))
-        sg, yg = (products[:, order].unsqueeze(2) * valid for products in inner.split(m, 1))
+        oldest_first, back = self.order
+        valid = self.valid.index_select(1, oldest_first[:m]).unsqueeze(1)
+        pairs = self.pairs.index_select(1, oldest_first).index_select(2, oldest_first[:m])
         # A pair that is not valid is a row and a column of the identity: it changes nothing.
-        r = sy.triu() + torch.diag_embed(1 - valid.squeeze(2))
-        u = torch.linalg.solve_triangular(r, sg, upper=True)
-        w = sy.diagonal(dim1=1, dim2=2).unsqueeze(2) * u + gamma * (yy @ u - yg)
-        on_s = torch.linalg.solve_triangular(r.mT, w, upper=False)
-        back = (self.count - self.slot - 1) % m
-        return torch.cat([on_s.squeeze(2)[:, back], (-gamma * u).squeeze(2)[:, back]], 1)
+        both = torch.logical_and(valid.mT, valid).unsqueeze(1)
+        sy, yy = torch.where(both, pairs.unflatten(1, (2, m)), self.identity).unbind(1)
+        products = inner.index_select(1, oldest_first).unflatten(1, (2, m)).mul_(valid)
+        sg, yg = products.unsqueeze(3).unbind(1)
+        u = torch.linalg.solve_triangular(sy, sg, upper=True)
+        w = torch.baddbmm(yg, yy, u, beta=-1).mul_(gamma)
+        w = torch.addcmul(w, sy.diagonal(dim1=1, dim2=2).unsqueeze(2), u)
+        on_s = torch.linalg.solve_triangular(sy.mT, w, upper=False)
+        every = torch.cat([on_s.squeeze(2), (u * gamma).squeeze(2).neg_(), weights], 1)
+        return every.index_select(1, back)
 
     def __repr__(self) -> str:
         return f"LBFGS(history={self.history}, box={self.box})"
+
+
+def _places(slot: int, m: int) -> list[int]:
+    """Where things are in the basis when the newest pair is at `slot` of m: that pair and P g; all
+    pairs, oldest first; and the way back from that order, with P g at the end."""
+    order = [(place + slot + 1) % m for place in range(m)]
+    back = [(place - slot - 1) % m for place in range(m)]
+    second = [[place + m for place in places] for places in (order, back)]
+    return [slot, slot + m, 2 * m, *order, *second[0], *back, *second[1], 2 * m]

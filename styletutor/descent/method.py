@@ -37,7 +37,9 @@ class Method:
     pairs of pictures at 224 pixels: from the content picture -0.1 to +0.1 % with VGG-19's published
     early blocks and at most +0.3 % with the pocket network; from noise +0.4 to +1.3 % and at most
     +1.4 %. A reconstruction from an early layer, whose error becomes tiny, notices it more: about a
-    decibel from relu2_1. "auto" is fast where the device multiplies bfloat16 numbers natively.
+    decibel from relu2_1. "auto" is fast where the device multiplies bfloat16 numbers natively. TF32
+    that a program has allowed, by PyTorch's old switches or its new ones, is not used in a step and
+    allowed again after it.
 
     With `coarse_to_fine` a descent begins with smaller pictures, of half the size for each step
     down as long as the shorter side has 64 pixels; half of an equal share of the evaluations goes

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from styletutor.machine import shortage
@@ -140,6 +139,8 @@ def _decoded(state: Mapping[str, Tensor]) -> Parameters:
 
 
 def _safetensors(path: Path) -> Contents:
+    from safetensors import safe_open
+
     with safe_open(path, "pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         says = {"trained_on": "unknown"} | (file.metadata() or {})

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styletutor.network import fused
+
 
 class FrozenConv(nn.Module):
     """A 3 × 3 convolution with zero padding whose `weight` and `bias` never learn.
@@ -21,19 +23,27 @@ class FrozenConv(nn.Module):
         self.register_buffer("turned", weight.detach().flip(2, 3).transpose(0, 1).contiguous())
 
     def forward(
-        self, x: Tensor, relu: bool = False, pooling: str | None = None, round_up: bool = False
-    ) -> Tensor:
+        self,
+        x: Tensor,
+        relu: bool = False,
+        pooling: str | None = None,
+        round_up: bool = False,
+        twice: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """(B, C, H, W) → (B, C', H, W), after a ReLU if `relu`; as by `pool` if `pooling`.
 
         With `pooling` ("max" or "avg") there is a ReLU in any case. All in one keeps less for the
-        way back than one after the other: of a maximum, only which of the four it was.
+        way back than one after the other: of a maximum, only which of the four it was. With `twice`
+        the result comes two times, for two uses whose gradients are then added along with the
+        ReLU's; that pays only where `fused.serves`.
         """
+        relu = relu or pooling is not None
         if torch.is_grad_enabled() and x.requires_grad:
-            relu = relu or pooling is not None
-            return _Convolve.apply(x, self.weight, self.bias, self.turned, relu, pooling, round_up)
-        y = F.conv2d(x, self.weight, self.bias, padding=1)
-        y = y.relu_() if relu or pooling else y
-        return y if pooling is None else pool(y, pooling, round_up)
+            given = self.weight, self.bias, self.turned, relu, pooling, round_up, twice
+            return _Convolve.apply(x, *given)
+        y = _convolve(x, self.weight, self.bias, relu)
+        y = y if pooling is None else pool(y, pooling, round_up)
+        return (y, y) if twice else y
 
 
 def pool(x: Tensor, pooling: str, round_up: bool = False) -> Tensor:
@@ -46,25 +56,49 @@ def pool(x: Tensor, pooling: str, round_up: bool = False) -> Tensor:
     return F.avg_pool2d(x, 2, ceil_mode=round_up)
 
 
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    if relu and fused.serves(x):
+        return fused.bias_relu(F.conv2d(x, weight, padding=1), bias)
+    y = F.conv2d(x, weight, bias, padding=1)
+    return y.relu_() if relu else y
+
+
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, turned, relu, pooling, round_up):
-        y = F.conv2d(x, weight, bias, padding=1)
-        y = y.relu_() if relu else y
+    def forward(ctx, x, weight, bias, turned, relu, pooling, round_up, twice):
+        ctx.set_materialize_grads(not twice)  # of two uses one may ask for nothing
         ctx.relu, ctx.pooling, ctx.round_up = relu, pooling, round_up
+        if pooling == "max" and fused.serves(x):
+            y = F.conv2d(x, weight, padding=1)
+            pooled, which = fused.bias_relu_pool(y, bias, round_up)
+        else:
+            y = _convolve(x, weight, bias, relu)
+            if pooling == "max":
+                pooled, which = F.max_pool2d(y, 2, ceil_mode=round_up, return_indices=True)
         ctx.shape, ctx.strides = y.shape, y.stride()
         if pooling == "max":
-            pooled, which = F.max_pool2d(y, 2, ceil_mode=round_up, return_indices=True)
             ctx.save_for_backward(turned, pooled, which)
-            return pooled
-        ctx.save_for_backward(turned, *([y] if relu else []))
-        return y if pooling is None else pool(y, pooling, round_up)
+            y = pooled
+        else:
+            ctx.save_for_backward(turned, *([y] if relu else []))
+            y = y if pooling is None else pool(y, pooling, round_up)
+        return (y, y.detach()) if twice else y
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, gradient, other=None):
         turned, *kept = ctx.saved_tensors
         threshold = torch.ops.aten.threshold_backward
-        if ctx.pooling == "max":
+        if gradient is None or other is None:
+            gradient = other if gradient is None else gradient
+        elif ctx.relu and ctx.pooling is None and fused.serves(gradient):
+            return F.conv2d(fused.add_mask(gradient, other, kept[0]), turned, padding=1), *[
+                None
+            ] * 7
+        else:
+            gradient = gradient + other
+        if ctx.pooling == "max" and kept[1].dtype == torch.uint8:
+            gradient = fused.unpool(gradient, *kept, ctx.shape)
+        elif ctx.pooling == "max":
             gradient = threshold(gradient, kept[0], 0)
             # Of the tensor that was pooled only shape and layout are asked for; this is not filled.
             like = torch.empty_strided(
@@ -81,4 +115,4 @@ class _Convolve(torch.autograd.Function):
             gradient = threshold(gradient, kept[0], 0)
         elif ctx.relu:
             gradient = threshold(gradient, kept[0], 0)
-        return F.conv2d(gradient, turned, padding=1), *[None] * 6
+        return F.conv2d(gradient, turned, padding=1), *[None] * 7

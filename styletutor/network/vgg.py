@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styletutor.network import fused
 from styletutor.network.batches import leading
 from styletutor.network.frozen import FrozenConv, pool
 from styletutor.network.layers import CONV_NAMES, Layer, check_layer, layer_table
@@ -170,17 +171,22 @@ class VGG(nn.Module):
         for rows in in_one(chain, wanted):
             layer, last = rows[0], rows[-1]
             x = leading(x, needed[layer.name])
+            other = None  # the same once more, for whoever asked
             if layer.kind == "conv":
                 repeat = self.edge == "repeat" and layer.name == "conv1_1"
                 x = F.pad(x, (1, 1, 1, 1), "replicate") if repeat else x
                 pooling = self.pooling if last.kind == "pool" else None
-                x = self.convolutions[layer.name](x, len(rows) > 1, pooling, self.round_up)
+                twice = last.name in counts and last is not chain[-1] and fused.serves(x)
+                x = self.convolutions[layer.name](
+                    x, len(rows) > 1, pooling, self.round_up, twice and not repeat
+                )
+                x, other = x if isinstance(x, tuple) else (x, None)
                 x = x[:, :, 1:-1, 1:-1] if repeat else x
             else:
                 relu = layer.kind == "relu"
                 x = F.relu(x) if relu else pool(x, self.pooling, self.round_up)
             if last.name in counts:
-                found = leading(x, counts[last.name])
+                found = leading(x if other is None else other, counts[last.name])
                 features[last.name] = found if read is None else read(last.name, found)
         return {name: features[name] for name in wanted}
 

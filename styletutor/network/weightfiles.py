@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from styletutor.network.fingerprint import PRINTS, publisher
@@ -123,6 +122,8 @@ def write_weights(network: VGG, path: str | Path, last: str | None = None) -> in
     size in bytes. Raises ValueError for an unknown layer or weights beyond that precision's range,
     and otherwise as `writing.try_writing`.
     """
+    from safetensors.torch import save
+
     names = network.layer_names
     end = len(names) if last is None else 1 + names.index(check_layer(last, names))
     tensors = {}

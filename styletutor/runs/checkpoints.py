@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from styletutor.descent import Step
@@ -71,6 +69,8 @@ class Checkpoint:
 
     def write(self, step: Step) -> None:
         """Replace the file by the state after `step`, which must be the latest."""
+        from safetensors.torch import save
+
         began, tensors, record = time.monotonic(), step.state(), step.record
         rows = {"rows": record.history(), "turned": record.turned, "seconds": record.seconds}
         saved = {
@@ -89,6 +89,9 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
     Raises FileNotFoundError, or ValueError for a file that is none or is damaged.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; check the name")
