@@ -92,8 +92,10 @@ def install() -> None:
 
 
 def compile_kernels(name: str) -> bytes:
-    """kernels.ts as WebAssembly, in one of the four ways of KERNELS."""
-    output = TOOLS / f"{name}.wasm"
+    """kernels.ts as WebAssembly, in one of the four ways of KERNELS; made anew when it changes."""
+    output, sources = TOOLS / f"{name}.wasm", [HERE / "kernels.ts", HERE / "build.py"]
+    if output.exists() and all(output.stat().st_mtime > p.stat().st_mtime for p in sources):
+        return output.read_bytes()
     options = ["--runtime", "stub", "--noAssert", "-O3", "--importMemory"]
     options += ["--enable", "simd", "--enable", "bulk-memory", *KERNELS[name]]
     compiler = TOOLS / "node_modules/assemblyscript/bin/asc.js"
@@ -147,7 +149,7 @@ def layers(vgg: VGG) -> list[dict[str, Any]]:
 def sample(name: str) -> str:
     data = io.BytesIO()
     picture = Image.fromarray(to_uint8(st.load_image(name, LARGEST)))
-    picture.save(data, "WEBP", quality=85, method=6)
+    picture.save(data, "WEBP", quality=80, method=6)
     return encode(data.getvalue())
 
 

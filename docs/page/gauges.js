@@ -43,8 +43,8 @@ export class Gauges {
       evaluations,
       rate: rate && Number(rate.toPrecision(2)),
       left: rate ? Math.round((evaluations - evaluation) / rate) : null,
-      kept: share("content"),
       removed: share("style"),
+      matched: run.mode === "keep" && share("content"),
     });
     const strip = (name) => name.replace("style ", "");
     this.board.set("removed", Object.fromEntries(

@@ -11,16 +11,17 @@ export class Model {
   }
 
   set(name, value) {
-    if (this.traits[name] === value) return;
-    this.traits[name] = value;
-    for (const { names, call } of [...this.listeners]) {
-      if (names.includes(`change:${name}`) || names.includes("change")) call();
-    }
+    this.show({ [name]: value });
   }
 
-  /** Several at once. */
+  /** Several at once: who listens is called once. */
   show(traits) {
-    for (const [name, value] of Object.entries(traits)) this.set(name, value);
+    const changed = Object.keys(traits).filter((name) => this.traits[name] !== traits[name]);
+    Object.assign(this.traits, traits);
+    const events = ["change", ...changed.map((name) => `change:${name}`)];
+    for (const { names, call } of changed.length ? [...this.listeners] : []) {
+      if (names.some((name) => events.includes(name))) call();
+    }
   }
 
   save_changes() {}

@@ -1,6 +1,4 @@
 // The pocket network's file, read as it is: safetensors with weights in 8 bits.
-import { words } from "./words.js";
-
 /**
  * A convolution with what follows it.
  * @typedef {object} Row
@@ -23,7 +21,7 @@ import { words } from "./words.js";
 
 const DEPTHS = [2, 2, 4, 4, 4]; // convolutions of VGG-19's five blocks
 
-/** @param {ArrayBuffer} file @returns {Network} */
+/** @param {ArrayBuffer} file @returns {Network} @throws an Error with the name of what the page says */
 export function readNetwork(file) {
   try {
     const length = Number(new DataView(file).getBigUint64(0, true));
@@ -51,6 +49,6 @@ export function readNetwork(file) {
     if (!rows.length || about.pooling !== "max") throw Error("pooling");
     return { rows, mean: JSON.parse(about.mean), about };
   } catch (error) {
-    throw Error(words.errors.network, { cause: error });
+    throw Error("network", { cause: error });
   }
 }

@@ -15,7 +15,7 @@ import { words } from "./words.js";
 
 const WAVELENGTH = 32; // of the recipe "default"; reconstructions have none
 const SMALLEST = 32; // pixels of a short side
-const FIRST = { content: "astronaut", style: "swirling-strokes", layer: "relu4_1" };
+const FIRST = { content: "chelsea", style: "swirling-strokes", layer: "relu4_1", size: 192, evaluations: 80 };
 
 /** What the build put into the page: see build.py. */
 const embedded = (id) => document.getElementById(id).textContent;
@@ -71,8 +71,8 @@ class Page {
       return (this[name] = made);
     };
     const slider = (traits) => element(sliderElement, { readout: true, unit: "", ...traits });
-    const [size, sizeNode] = slider({ label: words.size, unit: words.sizeUnit, value: 128, min: 96, max: 384, step: 16 });
-    const [budget, budgetNode] = slider({ label: words.evaluations, value: 60, min: 5, max: 300, step: 5 });
+    const [size, sizeNode] = slider({ label: words.size, unit: words.sizeUnit, value: FIRST.size, min: 96, max: 384, step: 16 });
+    const [budget, budgetNode] = slider({ label: words.evaluations, value: FIRST.evaluations, min: 5, max: 300, step: 5 });
     Object.assign(this, { size, budget });
     size.on("change:value", () => this.idleNote());
     this.origin = make("select", {}, ...Object.entries(words.origins).map(([value, text]) => new Option(text, value)));
@@ -199,13 +199,13 @@ class Page {
 
   on_ready({ threads }) {
     this.threads = threads;
-    this.machine.textContent = words.machine({ threads, size: about.version });
+    this.machine.textContent = words.machine({ threads, version: about.version });
     this.setState("idle");
     this.idleNote();
   }
 
   on_failed(message) {
-    this.fail(/memory|allocat|grow/i.test(message) ? words.errors.memory : message);
+    this.fail(words.errors[message] ?? message);
   }
 
   fail(message) {

@@ -45,13 +45,13 @@ export const words = {
   done: "done",
   again: "other pictures or settings count from the next Start",
   progress: "evaluations done",
-  figures: ({ evaluation, evaluations, rate, left, kept, removed }) =>
+  figures: ({ evaluation, evaluations, rate, left, removed, matched }) =>
     [
       `evaluation ${evaluation} of ${evaluations}`,
       rate && `${rate} per second`,
       left !== null && `${left} s left`,
-      kept && `content kept ${kept}`,
       removed && `style removed ${removed}`,
+      matched && `features matched ${matched}`,
     ].filter(Boolean).join(" · "),
   percent: (share) => {
     if (!Number.isFinite(share)) return "?";
@@ -75,9 +75,9 @@ export const words = {
   curves: "Loss by term",
   curvesByLayer: "Loss by layer",
   curvesAlt: (last) => `weighted losses on a logarithmic scale, now ${last}`,
-  machine: ({ threads, size }) =>
+  machine: ({ threads, version }) =>
     `${threads} ${threads === 1 ? "thread" : "threads"} of WebAssembly · pocket network, a student ` +
-    `of VGG-19 (Simonyan & Zisserman, CC BY) · photographs from scikit-image · ${size}`,
+    `of VGG-19 (Simonyan & Zisserman, CC BY) · photographs from scikit-image · styletutor ${version}`,
   errors: {
     network: "the network's file is damaged; load the page again",
     memory: "there is not enough memory for this size; choose a smaller one",

@@ -17,6 +17,7 @@ async function open({ modules, weights, threads }) {
   const shared = threads > 1 && self.crossOriginIsolated;
   const names = ["fused", "plain"].map((name) => (shared ? `${name}-shared` : name));
   const name = names.find((name) => WebAssembly.validate(modules[name]));
+  if (!name) throw Error("old");
   const module = await WebAssembly.compile(modules[name]);
   const memory = new WebAssembly.Memory(shared ? { ...PAGES, shared } : PAGES);
   const count = shared ? Math.min(threads, MOST_THREADS) - 1 : 0;
@@ -31,16 +32,11 @@ function begin({ problem, start, seed, evaluations }) {
   machine.release(bottom);
   const objective = new Objective(machine, network, problem);
   const size = 3 * objective.height * objective.width;
-  const noise = greyNoise(size, seed);
-  const image = start === "noise" ? noise : start === "content" ? problem.content.planes : start;
-  // What is gone of the style is in shares of its loss at the start, what is kept of the content in
-  // shares of what noise would lose.
-  const ofNoise = objective.distances(noise);
-  const ofStart = start === "noise" ? ofNoise : objective.distances(image);
-  const first = {};
-  for (const { name, term } of objective.parts) {
-    if (name in ofNoise) first[name] = (term === "content" ? ofNoise : ofStart)[name];
-  }
+  const image = start === "noise" ? greyNoise(size, seed) : problem.content.planes;
+  // What is gone of the style is in shares of its loss at the start. Of the content what is missing
+  // is the loss itself: the share of the target's sum of squares.
+  const first = objective.distances(image);
+  for (const { name, term } of objective.parts) if (term === "content") first[name] = 1;
   const descent = new Descent(objective, image, problem.wavelength);
   run = { descent, evaluations, first, paused: false };
   loop(++number);
@@ -65,13 +61,22 @@ function step({ descent, evaluations, first }) {
   const began = performance.now();
   const turned = descent.turned && { ...descent.turned };
   const losses = descent.advance();
-  const removed = {};
-  for (const { name, value } of descent.objective.active) {
-    if (first[name]) removed[name] = 1 - losses[name] / (value * first[name]);
-  }
+  const removed = shareRemoved(descent.objective.active, losses, first);
   const seconds = (performance.now() - began) / 1000;
   const { evaluation, image } = descent;
   postMessage({ frame: { evaluation, evaluations, losses, removed, seconds, turned, planes: image } });
+}
+
+/** Which share of the loss has gone, by part and by term, as the weights are now. */
+function shareRemoved(parts, losses, first) {
+  const [now, before] = [{}, {}];
+  for (const { name, term, value } of parts) {
+    for (const key of first[name] > 0 ? new Set([name, term]) : []) {
+      now[key] = (now[key] ?? 0) + losses[name];
+      before[key] = (before[key] ?? 0) + value * first[name];
+    }
+  }
+  return Object.fromEntries(Object.keys(now).map((key) => [key, 1 - now[key] / before[key]]));
 }
 
 function tell({ descent }, what) {
@@ -104,7 +109,7 @@ self.onmessage = async ({ data }) => {
     try {
       await actions[name](value);
     } catch (error) {
-      postMessage({ failed: error.message });
+      postMessage({ failed: error instanceof RangeError ? "memory" : error.message });
     }
   }
 };
