@@ -92,7 +92,9 @@ def fits(page: str, pattern: str) -> bool:
 def link_studio(app: Sphinx, name: str, source: list[str]) -> None:
     """Where the studio's page has been made, open it from the front page."""
     if name == root_doc and (app.outdir / "studio" / "index.html").exists():
-        link = '<a href="studio/index.html">Open the studio in this browser</a>, without installing.'
+        link = (
+            '<a href="studio/index.html">Open the studio in this browser</a>, without installing.'
+        )
         source[0] = source[0].replace("\n\n", f"\n\n{link}\n\n", 1)
 
 

@@ -26,23 +26,26 @@ const actions = {
     new Damping(height, width, wavelength).run(floats(first), floats(second), ...out);
     out.forEach((values, at) => write(to[at], values));
   },
-  objective: ({ kernels, content, style, knobs, contentLayers, styleLayers, at, turns, to }) => {
+  objective: async ({ kernels, content, style, knobs, contentLayers, styleLayers, at, turns, to }) => {
     const module = new WebAssembly.Module(read(kernels));
     const machine = new Machine(module, new WebAssembly.Memory({ initial: 16, maximum: 16384 }));
     const network = load(machine, readNetwork(read("network.safetensors")));
     const picture = (given) => given && { ...given, planes: floats(given.name) };
     const problem = { contentLayers, styleLayers, knobs };
     const pictures = { content: picture(content), style: picture(style) };
-    const objective = new Objective(machine, network, { ...problem, ...pictures });
-    return [{}, ...turns].map((turn, number) => {
+    const objective = await Objective.of(machine, network, { ...problem, ...pictures });
+    const found = [];
+    for (const [number, turn] of [{}, ...turns].entries()) {
       objective.turn(turn);
-      const { losses, gradient } = objective.evaluate(floats(at));
+      const { losses, gradient } = await objective.evaluate(floats(at));
       write(`${to}-${number}`, gradient);
-      return losses;
-    });
+      found.push(losses);
+    }
+    return found;
   },
 };
 
 const given = JSON.parse(readFileSync(join(folder, "given.json"), "utf8"));
-const found = given.map(([name, about]) => actions[name](about) ?? null);
+const found = [];
+for (const [name, about] of given) found.push((await actions[name](about)) ?? null);
 writeFileSync(join(folder, "found.json"), JSON.stringify(found));

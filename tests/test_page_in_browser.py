@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
+from browser import FLAGS, find_chromium
 from conftest import random_pictures
 from PIL import Image
 from torch import Tensor
@@ -259,6 +260,35 @@ def test_narrow_and_named(chromium: "Browser", page_folder: Path, scheme: str) -
         assert (sum(page.evaluate(ground)) > 380) == (scheme == "light")
         studio.press("Dark" if scheme == "light" else "Light")
         assert (sum(page.evaluate(ground)) > 380) == (scheme == "dark")
+
+
+def test_a_graphics_card_finds_the_same(
+    chromium: "Browser", page_folder: Path, tmp_path: Path
+) -> None:
+    """WebGPU on a card that the processor plays: the page offers it, but does not choose it."""
+    flags = [flag for flag in FLAGS if flag != "--disable-gpu"]
+    flags += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+    program = {"executable_path": find_chromium(), "args": flags}
+    with chromium.browser_type.launch(**program) as browser:
+        studio = Studio(browser.new_page())
+        studio.open((page_folder / "index.html").as_uri())
+        if not studio.page.evaluate("navigator.gpu?.requestAdapter().then(card => !!card)"):
+            pytest.skip("this Chromium has no software adapter for WebGPU")
+        for row, name in (("Content", "photo.png"), ("Style", "art.png")):
+            studio.choose(row, write(tmp_path / name, random_pictures(1, 33, 41, seed=len(row))))
+        studio.slide("fader of tv", "ArrowUp")
+        studio.budget(5)
+        found = []
+        for machine in ("processor", "graphics"):
+            choice = studio.page.get_by_role("combobox", name="computed by")
+            choice.select_option(machine)
+            studio.press("Start")
+            studio.note("running; the faders count at once")
+            studio.note("done")
+            found.append(studio.save(tmp_path / machine)["history"])
+    ours, theirs = ([row["parts"] for row in rows] for rows in found)
+    assert theirs[0] == pytest.approx(ours[0], rel=1e-4)
+    assert theirs[-1] == pytest.approx(ours[-1], rel=0.02)
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -106,7 +106,8 @@ def compile_kernels(name: str) -> bytes:
 def bundle(name: str) -> str:
     """A module with all that it imports, as one script."""
     bundler = TOOLS / "node_modules/esbuild/bin/esbuild"
-    options = ["--bundle", "--format=iife", "--charset=utf8", "--target=es2022", "--minify-syntax"]
+    options = ["--bundle", "--format=iife", "--charset=utf8", "--target=es2022"]
+    options += ["--minify-syntax", "--loader:.wgsl=text"]
     return run("node", bundler, HERE / name, *options, cwd=ROOT)
 
 

@@ -24,7 +24,7 @@ import { measure, wayIn, wholeWay } from "./plan.js";
 const squares = (values) => values.reduce((sum, value) => sum + value * value, 0);
 
 /** The features and Gram matrices that a picture has at those layers. */
-function look(machine, network, picture, layers, kind) {
+async function look(machine, network, picture, layers, kind) {
   const found = new Map();
   if (!layers.length) return found;
   const { top } = machine;
@@ -32,28 +32,28 @@ function look(machine, network, picture, layers, kind) {
   const maps = way.maps.filter((map) => layers.includes(map.row.relu));
   const measured = kind === "style" ? maps.map((map) => measure(machine, map)) : [];
   const steps = [...way.steps, ...measured.map(({ step }) => step)];
-  machine.floats(way.planes, picture.planes.length).set(picture.planes);
-  machine.run(steps);
-  maps.forEach((map, at) => {
-    const place = kind === "style" ? measured[at].gram : map.features;
-    const count = map.channels * (kind === "style" ? map.channels : map.count);
-    found.set(map.row.relu, machine.floats(place, count).slice());
-  });
+  machine.write(way.planes, picture.planes);
+  const wanted = maps.map((map, i) => kind === "style"
+    ? { at: measured[i].gram, count: map.channels ** 2 }
+    : { at: map.features, count: map.channels * map.count });
+  const values = await machine.run(steps, wanted);
+  maps.forEach((map, i) => found.set(map.row.relu, values[i]));
   machine.release(top);
   return found;
 }
 
 export class Objective {
   /** @param {Problem} problem */
-  constructor(machine, network, problem) {
-    const { content, style } = problem;
-    this.machine = machine;
-    this.network = network;
+  static async of(machine, network, problem) {
+    const { content, style, contentLayers, styleLayers } = problem;
+    const features = await look(machine, network, content, contentLayers, "content");
+    const grams = await look(machine, network, style, styleLayers, "style");
     const { height, width } = content ?? style;
-    Object.assign(this, { height, width });
-    const features = look(machine, network, content, problem.contentLayers, "content");
-    const grams = look(machine, network, style, problem.styleLayers, "style");
-    this.parts = [];
+    return new Objective(machine, network, { height, width }, features, grams, problem.knobs);
+  }
+
+  constructor(machine, network, size, features, grams, knobs) {
+    Object.assign(this, { machine, network, ...size, parts: [] });
     for (const [term, aims] of [["content", features], ["style", grams]]) {
       for (const [layer, aim] of aims) {
         const factor = 1 / (squares(aim) || 1);
@@ -63,7 +63,7 @@ export class Objective {
     this.parts.push({ term: "tv", name: "tv" });
     for (const part of this.parts) part.weight = machine.take(1);
     this.top = machine.top;
-    this.turn(problem.knobs);
+    this.turn(knobs);
   }
 
   /** Take up other weights. */
@@ -77,7 +77,7 @@ export class Objective {
     const active = [];
     for (const part of this.parts) {
       part.value = weightOf(part);
-      this.machine.floats(part.weight, 1)[0] = part.value;
+      this.machine.write(part.weight, Float32Array.of(part.value));
       if (part.value > 0) active.push(part);
     }
     if (this.whole && active.every((part, at) => part === this.active[at]) &&
@@ -88,28 +88,23 @@ export class Objective {
   }
 
   /**
-   * Weighted losses by part, their total, and the gradient (a view, good until the next call).
+   * Weighted losses by part, their total, and the gradient.
    * @param {Float32Array} planes
    */
-  evaluate(planes) {
-    const { machine, whole } = this;
-    machine.floats(whole.planes, planes.length).set(planes);
-    machine.floats(whole.gradient, planes.length).fill(0);
-    machine.run(whole.steps);
-    const losses = {};
-    let total = 0;
-    for (const part of this.active) {
-      const sums = machine.doubles(part.sum, part.term === "tv" ? 1 : machine.threads);
-      losses[part.name] = sums.reduce((sum, value) => sum + value, 0);
-      total += losses[part.name];
-    }
-    return { losses, total, gradient: machine.floats(whole.gradient, planes.length) };
+  async evaluate(planes) {
+    const { machine, whole, active } = this;
+    machine.write(whole.planes, planes);
+    machine.write(whole.gradient, new Float32Array(planes.length));
+    const wanted = [{ at: whole.gradient, count: planes.length }, ...active.map((part) => part.sum)];
+    const [gradient, ...sums] = await machine.run(whole.steps, wanted);
+    const losses = Object.fromEntries(active.map((part, i) => [part.name, sums[i]]));
+    return { losses, total: sums.reduce((all, loss) => all + loss, 0), gradient };
   }
 
   /** How far a picture is from each target, whatever the weights are. */
-  distances(planes) {
+  async distances(planes) {
     this.weigh((part) => (part.layer ? 1 : 0));
-    const { losses } = this.evaluate(planes);
+    const { losses } = await this.evaluate(planes);
     this.turn({});
     return losses;
   }
@@ -137,18 +132,18 @@ export class Descent {
   }
 
   /** One evaluation: the start's first, then after a move. Returns the losses by part. */
-  advance() {
+  async advance() {
     const { objective, optimiser, turned } = this;
+    this.turned = null;
     const first = this.evaluation === 0;
     if (!first) this.image = optimiser.step(this.image, this.total, this.gradient);
     if (turned) objective.turn(turned);
-    const found = objective.evaluate(this.image);
+    const found = await objective.evaluate(this.image);
     // What was best or learnt under other weights is forgotten; the move still followed them.
     if (turned && !first) optimiser.restart();
     if (first || turned || found.total < this.bestTotal) {
       [this.best, this.bestTotal, this.bestLosses] = [this.image, found.total, found.losses];
     }
-    this.turned = null;
     [this.losses, this.total, this.gradient] = [found.losses, found.total, found.gradient];
     this.evaluation += 1;
     return found.losses;

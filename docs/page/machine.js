@@ -40,24 +40,49 @@ export class Machine {
     this.top = top;
   }
 
-  /** @returns {Float32Array} a view, good until the next `take` */
-  floats(at, count) {
-    return new Float32Array(this.memory.buffer, at, count);
-  }
-
-  doubles(at, count) {
-    return new Float64Array(this.memory.buffer, at, count);
+  write(at, values) {
+    new values.constructor(this.memory.buffer, at, values.length).set(values);
   }
 
   /** Put floats or bytes into memory of their own. */
   put(values) {
     const at = this.take(Math.ceil(values.byteLength / 4));
-    new values.constructor(this.memory.buffer, at, values.length).set(values);
+    this.write(at, values);
     return at;
   }
 
-  /** @param {Step[]} steps */
-  run(steps) {
+  /** A convolution's weights, ready for both ways. @param {import("./network.js").Row} row */
+  prepare(row) {
+    const pad = (count, to) => Math.ceil(count / to) * to;
+    const size = (rows, columns) => 16 * pad(rows, 4) * pad(columns, 8);
+    const there = this.take(size(row.ins, row.outs));
+    const back = this.take(size(row.outs, row.ins));
+    const bias = this.put(row.bias);
+    const { top } = this;
+    const [codes, step] = [this.put(row.codes), this.put(row.step)];
+    for (const [to, turned] of [[there, 0], [back, 1]]) {
+      this.kernels.prepare(codes, step, to, row.outs, row.ins, turned);
+    }
+    this.release(top);
+    return { there, back, bias };
+  }
+
+  /**
+   * Run a list, and give back what is wanted of memory: so many floats, or a sum.
+   * @param {Step[]} steps
+   * @param {{at: number, count: number, sum?: boolean}[]} wanted
+   * @returns {Promise<(Float32Array | number)[]>}
+   */
+  async run(steps, wanted) {
+    this.work(steps);
+    const { buffer } = this.memory;
+    return wanted.map(({ at, count, sum }) => {
+      if (!sum) return new Float32Array(buffer, at, count).slice();
+      return new Float64Array(buffer, at, count).reduce((all, value) => all + value, 0);
+    });
+  }
+
+  work(steps) {
     const { kernels, threads } = this;
     if (threads === 1) {
       for (const [name, ...given] of steps) kernels[name](...given, 0, 1); // what is alone takes less

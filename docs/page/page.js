@@ -78,9 +78,11 @@ class Page {
     this.origin = make("select", {}, ...Object.entries(words.origins).map(([value, text]) => new Option(text, value)));
     this.kind = make("select", { onchange: () => this.showChosen() },
       ...Object.entries(words.kinds).map(([value, text]) => new Option(text, value)));
+    this.compute = make("select", { onchange: () => this.tell("compute", this.compute.value) });
     this.seed = make("input", { type: "number", value: 0, min: 0, max: 2 ** 31 - 1, step: 1 });
     const labelled = (text, control) => make("label", { className: "labelled" }, make("span", {}, text), control);
     this.originRow = labelled(words.origin, this.origin);
+    this.computeRow = labelled(words.compute, this.compute);
     this.kindRow = labelled(words.kind, this.kind);
     this.note = make("p", { className: "note", role: "status" });
     this.downloads = make("div");
@@ -119,7 +121,7 @@ class Page {
         make("div", { className: "desk" },
           this.gauges.figures, this.boardNode, this.keepDesk, this.gauges.node,
           make("section", { className: "settings" }, make("h2", {}, words.settings),
-            sizeNode, budgetNode, this.originRow, labelled(words.seed, this.seed)))),
+            sizeNode, budgetNode, this.originRow, labelled(words.seed, this.seed), this.computeRow))),
       make("footer", {}, this.machine));
   }
 
@@ -197,9 +199,13 @@ class Page {
     for (const [name, value] of Object.entries(data)) this[`on_${name}`](value);
   }
 
-  on_ready({ threads }) {
+  on_ready({ threads, kind, kinds, reason }) {
     this.threads = threads;
-    this.machine.textContent = words.machine({ threads, version: about.version });
+    this.machine.title = reason;
+    this.compute.replaceChildren(...kinds.map((name) => new Option(words.computes[name], name)));
+    this.compute.value = kind;
+    this.computeRow.hidden = kinds.length < 2;
+    this.machine.textContent = words.machine({ threads, kind, version: about.version });
     this.setState("idle");
     this.idleNote();
   }
@@ -224,7 +230,7 @@ class Page {
       const divider = this.view.get("other") ? this.view.get("divider") : 0;
       this.view.show({ other: await toPng(other), tags: [before, words.after], divider });
       this.run = run;
-      this.progress.max = run.evaluations;
+      Object.assign(this.progress, { max: run.evaluations, value: 0 });
       this.setState("running");
       this.say(run.mode === "paint" ? words.running : words.rebuilding(run.layer));
       const { problem, origin: start, seed, evaluations } = run;

@@ -5,20 +5,7 @@ const TILES = 48; // of 2 × 2 positions that a convolution does at a time
 
 /** The network's weights in a machine, ready for convolutions both ways. */
 export function load(machine, network) {
-  const kernels = network.rows.map((row) => {
-    const pad = (count, to) => Math.ceil(count / to) * to;
-    const size = (rows, columns) => 16 * pad(rows, 4) * pad(columns, 8);
-    const there = machine.take(size(row.ins, row.outs));
-    const back = machine.take(size(row.outs, row.ins));
-    const bias = machine.put(row.bias);
-    const top = machine.top;
-    const [codes, step] = [machine.put(row.codes), machine.put(row.step)];
-    for (const [to, turned] of [[there, 0], [back, 1]]) {
-      machine.kernels.prepare(codes, step, to, row.outs, row.ins, turned);
-    }
-    machine.release(top);
-    return { there, back, bias };
-  });
+  const kernels = network.rows.map((row) => machine.prepare(row));
   const most = Math.max(...network.rows.map((row) => row.outs + Math.max(row.ins, 8)));
   const room = Array.from({ length: machine.threads }, () => machine.take(16 * TILES * most));
   return { ...network, kernels, room: room[0], apart: room.length > 1 ? room[1] - room[0] : 0 };
@@ -72,12 +59,15 @@ export function measure(machine, map) {
 /**
  * The whole list for the parts of an objective, as {term: "content" | "style", layer, aim, factor,
  * weight} with pointers to what is aimed at and to the weight; and one {term: "tv", weight}.
- * Each part gets where its losses are summed. The gradient comes as three planes.
+ * Each part gets where its losses are summed, as `sum`. The gradient comes as three planes.
  */
 export function wholeWay(machine, network, height, width, parts) {
   const layers = parts.filter((part) => part.layer).map((part) => part.layer);
   const gradient = machine.take(3 * height * width);
-  for (const part of parts) part.sum = machine.take(2 * machine.threads);
+  for (const part of parts) {
+    const count = part.term === "tv" ? 1 : machine.threads;
+    part.sum = { at: machine.take(2 * machine.threads), count, sum: true };
+  }
   const way = layers.length ? wayIn(machine, network, height, width, layers) : null;
   const planes = way ? way.planes : machine.take(3 * height * width);
   const steps = way ? [...way.steps] : [["enter", planes, gradient, 0, 0, 0, 0]];
@@ -95,11 +85,11 @@ export function wholeWay(machine, network, height, width, parts) {
           const slope = machine.take(map.channels ** 2);
           const along = 2 / (map.channels * map.count);
           steps.push(step);
-          steps.push(["compare", gram, part.aim, slope, map.channels ** 2, ...to, along, 0, part.sum]);
+          steps.push(["compare", gram, part.aim, slope, map.channels ** 2, ...to, along, 0, part.sum.at]);
           steps.push(["spread", map.features, slope, here, map.count, map.channels]);
         } else {
           const count = map.count * map.channels;
-          steps.push(["compare", map.features, part.aim, here, count, ...to, 1, Number(add), part.sum]);
+          steps.push(["compare", map.features, part.aim, here, count, ...to, 1, Number(add), part.sum.at]);
         }
         add = true;
       }
@@ -123,6 +113,6 @@ export function wholeWay(machine, network, height, width, parts) {
     }
   }
   const tv = parts.find((part) => part.term === "tv");
-  if (tv) steps.push(["vary", planes, gradient, height, width, tv.weight, tv.sum]);
+  if (tv) steps.push(["vary", planes, gradient, height, width, tv.weight, tv.sum.at]);
   return { steps, planes, gradient };
 }

@@ -29,6 +29,8 @@ export const words = {
   origin: "start from",
   origins: { content: "the photograph", noise: "noise" },
   seed: "seed",
+  compute: "computed by",
+  computes: { processor: "the processor (WebAssembly)", graphics: "the graphics card (WebGPU)" },
   start: "Start",
   pause: "Pause",
   go: "Continue",
@@ -75,13 +77,15 @@ export const words = {
   curves: "Loss by term",
   curvesByLayer: "Loss by layer",
   curvesAlt: (last) => `weighted losses on a logarithmic scale, now ${last}`,
-  machine: ({ threads, version }) =>
-    `${threads} ${threads === 1 ? "thread" : "threads"} of WebAssembly · pocket network, a student ` +
+  machine: ({ threads, kind, version }) =>
+    `${kind === "graphics" ? "WebGPU" : `${threads} ${threads === 1 ? "thread" : "threads"} of WebAssembly`}` +
+    ` · pocket network, a student ` +
     `of VGG-19 (Simonyan & Zisserman, CC BY) · photographs from scikit-image · styletutor ${version}`,
   errors: {
     network: "the network's file is damaged; load the page again",
     memory: "there is not enough memory for this size; choose a smaller one",
     old: "this browser is too old: it needs WebAssembly with SIMD, as browsers have since 2023",
+    graphics: "the graphics card has stopped; choose the processor in the settings, and press Start",
     small: (name) => `${name} is too narrow; its short side must have 32 pixels at this size`,
     missing: (what) => `no ${what} picture is chosen; choose one and press Start`,
   },
