@@ -316,7 +316,7 @@ def test_a_plan_without_its_cell_or_minute_says_so(root: Path, tmp_path: Path) -
 def test_every_plan_of_the_guide_has_a_deck() -> None:
     plans = re.findall(r"^### (\d+ minutes)", (DOCS / "teaching.md").read_text(), re.MULTILINE)
     decks = {path.stem for path in (DOCS / "plans").glob("*.md")}
-    assert decks == {name.replace(" ", "_") for name in plans} and len(decks) == 3
+    assert decks == {name.replace(" ", "_") for name in plans} and len(decks) == 4
 
 
 def test_each_worksheet_is_one_sheet_of_paper(chromium: "Browser", pages: dict[str, Page]) -> None:

@@ -110,6 +110,9 @@ class Page {
     this.shelfPart = make("section", { className: "shelf", hidden: true },
       make("h2", {}, words.shelf), this.shelfNode);
     document.title = words.title;
+    // A file that misses the marked places would open in place of the page.
+    for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => this.takeDropped(event));
     document.body.append(
       make("header", {},
         make("div", {}, make("h1", {}, words.title), make("p", {}, words.lead)),
@@ -123,6 +126,7 @@ class Page {
           make("section", { className: "settings" }, make("h2", {}, words.settings),
             sizeNode, budgetNode, this.originRow, labelled(words.seed, this.seed), this.computeRow))),
       make("footer", {}, this.machine));
+    for (const sources of [this.contents, this.styles]) sources.reveal();
   }
 
   setMode(mode) {
@@ -171,6 +175,12 @@ class Page {
     this.shelf.set("selected", []);
     this.setState(this.state);
     this.idleNote();
+  }
+
+  async takeDropped({ dataTransfer, target }) {
+    const [file] = dataTransfer.files;
+    const sources = this.contents.node.hidden || this.styles.node.contains(target) ? this.styles : this.contents;
+    if (file) await sources.take(file.name, await file.arrayBuffer());
   }
 
   // --- a run

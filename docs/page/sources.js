@@ -53,6 +53,15 @@ export class Sources {
     return { ...source, picture: source.picture ?? (await read(source.image)) };
   }
 
+  /** Scroll the row, not the page, to what is chosen. */
+  reveal() {
+    const row = this.node.querySelector(".st-gallery");
+    const tile = row.querySelector("[aria-pressed=true]");
+    const [box, inner] = [row, tile].map((node) => node.getBoundingClientRect());
+    if (inner.right > box.right) row.scrollLeft += inner.left - box.left - box.width / 2;
+    if (inner.bottom > box.bottom) row.scrollTop += inner.top - box.top - box.height / 2;
+  }
+
   say(text) {
     this.zone.set("says", ""); // so that the same words are said again
     this.zone.set("says", text);

@@ -5,12 +5,10 @@ import { words as drop } from "../../styletutor/widgets/static/drop.js";
 export const words = {
   title: "Transfer studio",
   lead: "One picture descends on one loss, here, in this page. Nothing leaves this machine.",
-  site: "the lessons",
   modes: { paint: "Paint a picture", keep: "What does a layer keep?" },
   theme: { light: "Light", dark: "Dark", hint: "light or dark" },
   content: "Content",
   style: "Style",
-  picture: "Picture",
   contents: "photographs",
   styles: "artworks",
   upload: "Choose a file …",
@@ -69,8 +67,6 @@ export const words = {
     `${kind === "content" ? "what" : "the style that"} ${layer} keeps of ${name} · ${size} px, ` +
     `${evaluation} evaluations, pocket network`,
   shelf: "Shelf",
-  shelfHint: "finished pictures; click one to look at it again",
-  shelfLabel: (run) => (run.mode === "paint" ? `${run.content} · ${run.style}` : run.layer),
   kind: "keeps",
   kinds: { content: "content: what is where", style: "style: what goes together" },
   layers: "layers of the network",
