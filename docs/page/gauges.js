@@ -24,6 +24,7 @@ export class Gauges {
   clear() {
     this.times = [];
     this.figures.textContent = "";
+    this.node.hidden = true;
     this.board.show({ removed: {}, pulls: {}, terms: {} });
     for (const one of [this.terms, this.layers]) one.show({ x: [], series: [] });
   }
@@ -53,6 +54,7 @@ export class Gauges {
   }
 
   draw(all, evaluations) {
+    this.node.hidden = false;
     const every = Math.ceil(all.length / MOST_POINTS);
     const rows = all.filter((_, at) => at % every === 0 || at === all.length - 1);
     const x = rows.map((row) => row.evaluation);

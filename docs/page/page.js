@@ -122,9 +122,10 @@ class Page {
         make("div", { className: "stage" },
           this.viewNode, this.progress, controls, this.note, this.downloads, this.shelfPart),
         make("div", { className: "desk" },
-          this.gauges.figures, this.boardNode, this.keepDesk, this.gauges.node,
+          this.gauges.figures, this.boardNode, this.keepDesk,
           make("section", { className: "settings" }, make("h2", {}, words.settings),
-            sizeNode, budgetNode, this.originRow, labelled(words.seed, this.seed), this.computeRow))),
+            sizeNode, budgetNode, this.originRow, labelled(words.seed, this.seed), this.computeRow),
+          this.gauges.node)),
       make("footer", {}, this.machine));
     for (const sources of [this.contents, this.styles]) sources.reveal();
   }
