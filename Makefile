@@ -26,7 +26,7 @@ notebooks: $(DEV) ## re-execute the notebooks in place; ARGS=notebooks/01_inside
 	$(BIN)/ruff format notebooks
 	$(BIN)/python docs/execute.py $(ARGS)
 
-site: slides ## lessons as stored, reference and slides as pages to open from disk: site/index.html
+site: slides $(if $(shell command -v npm),page) ## lessons as stored, reference and slides as pages to open from disk: site/index.html
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/site . site
 
 slides: $(SITE) ## each lesson and each plan for a class as slides: site/slides/
