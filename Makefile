@@ -7,7 +7,7 @@ LAB := .venv/lab-installed
 DEV := .venv/dev-installed
 SITE := .venv/site-installed
 
-.PHONY: lab studio test lint notebooks site slides bench gpu pocket pocket-report clean
+.PHONY: lab studio test lint notebooks site slides page bench gpu pocket pocket-report clean
 
 lab: $(LAB) ## open JupyterLab on the course; options in ARGS, as ARGS="--no-browser --port 8899"
 	$(BIN)/styletutor lab $(ARGS)
@@ -26,11 +26,14 @@ notebooks: $(DEV) ## re-execute the notebooks in place; ARGS=notebooks/01_inside
 	$(BIN)/ruff format notebooks
 	$(BIN)/python docs/execute.py $(ARGS)
 
-site: slides ## lessons as stored, reference and slides as pages to open from disk: site/index.html
+site: slides $(if $(shell command -v npm),page) ## lessons as stored, reference and slides as pages to open from disk: site/index.html
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/site . site
 
 slides: $(SITE) ## each lesson and each plan for a class as slides: site/slides/
 	$(BIN)/python docs/slides.py notebooks site/slides docs/plans
+
+page: $(LAB) ## the studio as one file for any browser: site/studio/index.html; needs node and npm
+	$(BIN)/python docs/page/build.py site/studio
 
 bench: $(DEV) ## speed and memory beside a plain loop; ARGS="--only evaluation race" picks parts
 	$(BIN)/python -m benchmarks $(ARGS)

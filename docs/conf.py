@@ -89,6 +89,15 @@ def fits(page: str, pattern: str) -> bool:
     return Path(page).match(pattern) and page.count("/") == pattern.count("/")
 
 
+def link_studio(app: Sphinx, name: str, source: list[str]) -> None:
+    """Where the studio's page has been made, open it from the front page."""
+    if name == root_doc and (app.outdir / "studio" / "index.html").exists():
+        link = (
+            '<a href="studio/index.html">Open the studio in this browser</a>, without installing.'
+        )
+        source[0] = source[0].replace("\n\n", f"\n\n{link}\n\n", 1)
+
+
 def link_plans(app: Sphinx, name: str, source: list[str]) -> None:
     """Where the plans have been made into slides, lead from each plan to its own."""
     if name == "docs/teaching":
@@ -137,6 +146,7 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (show_inline, None), (show_block, None))
     app.connect("source-read", add_contents)
     app.connect("source-read", read_notebook)
+    app.connect("source-read", link_studio)
     app.connect("source-read", link_plans)
     app.connect("builder-inited", keep_pictures_inside, priority=900)
     app.connect("build-finished", lead_to_the_front_page)

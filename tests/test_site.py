@@ -152,6 +152,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "docs/teaching.md").write_text(TEACHING)
     (root / "docs/plans").mkdir()
     (root / "docs/plans/10_minutes.md").write_text(PLAN)
+    (root / "site/studio").mkdir(parents=True)
+    (root / "site/studio/index.html").write_text("<title>made by make page</title>")
     options = ("--quiet", "--fail-on-warning", "-c", str(DOCS), "-d", "build/site", ".", "site")
     for program in (
         [str(DOCS / "slides.py"), "notebooks", "site/slides", "docs/plans"],
@@ -194,6 +196,7 @@ def test_links_lead_to_pages(pages: dict[str, Page]) -> None:
     links = [(name, url.partition("#")[0]) for name, page in pages.items() for url in page.links]
     for link in [
         ("README.html", "notebooks/01_first.html"),
+        ("README.html", "studio/index.html"),
         ("notebooks/01_first.html", "02_second.html"),
         ("notebooks/01_first.html", "../slides/01_first.html"),
         ("notebooks/solutions/01_first.html", "../01_first.html"),
@@ -316,7 +319,7 @@ def test_a_plan_without_its_cell_or_minute_says_so(root: Path, tmp_path: Path) -
 def test_every_plan_of_the_guide_has_a_deck() -> None:
     plans = re.findall(r"^### (\d+ minutes)", (DOCS / "teaching.md").read_text(), re.MULTILINE)
     decks = {path.stem for path in (DOCS / "plans").glob("*.md")}
-    assert decks == {name.replace(" ", "_") for name in plans} and len(decks) == 3
+    assert decks == {name.replace(" ", "_") for name in plans} and len(decks) == 4
 
 
 def test_each_worksheet_is_one_sheet_of_paper(chromium: "Browser", pages: dict[str, Page]) -> None:

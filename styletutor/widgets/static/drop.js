@@ -3,6 +3,12 @@
 // not have to hold very many pixels.
 const SIDE = 2048;
 
+/** What it says, for a page in another language to replace. */
+export const words = {
+  sending: (name) => `sending ${name} …`,
+  unreadable: (name) => `${name} is no picture that can be read; choose a JPEG or PNG file.`,
+};
+
 async function shrink(file, mostBytes, mostPixels) {
   const light = file.size <= mostBytes;
   const bitmap = await createImageBitmap(file).catch((error) => {
@@ -39,12 +45,12 @@ function render({ model, el }) {
 
   async function take(file) {
     if (!file) return;
-    says.textContent = `sending ${file.name} …`;
+    says.textContent = words.sending(file.name);
     try {
       const blob = await shrink(file, model.get("most_bytes"), model.get("most_pixels"));
       model.send({ name: file.name }, undefined, [await blob.arrayBuffer()]);
     } catch {
-      says.textContent = `${file.name} is no picture that can be read; choose a JPEG or PNG file.`;
+      says.textContent = words.unreadable(file.name);
     }
   }
 

@@ -1,4 +1,14 @@
 // VGG-19 as columns of buttons, a block in each. Arrow keys walk, Enter or Space chooses.
+
+/** What it says, for a page in another language to replace. */
+export const words = {
+  block: (number) => `block ${number}`,
+  channels: (count) => `${count} channels`,
+  about: ({ name, channels, receptive_field: side, stride }) =>
+    `${name}: ${channels} channels, one position sees ${side} × ${side} pixels, positions are ${stride} apart`,
+  legend: "numbers: the side, in pixels, of what one position sees",
+};
+
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "st-map";
@@ -50,10 +60,10 @@ function render({ model, el }) {
         column.className = "st-block";
         const title = document.createElement("div");
         title.className = "st-block-title";
-        title.textContent = `block ${layer.block}`;
+        title.textContent = words.block(layer.block);
         const note = document.createElement("div");
         note.className = "st-small";
-        note.textContent = `${layer.channels} channels`;
+        note.textContent = words.channels(layer.channels);
         column.append(title, note);
         columns.set(layer.block, column);
         root.append(column);
@@ -63,16 +73,15 @@ function render({ model, el }) {
       button.className = `st-layer st-${layer.kind}`;
       button.dataset.name = layer.name;
       button.innerHTML = `<span>${layer.name}</span><span class="st-small">${layer.receptive_field}</span>`;
-      const words = `${layer.name}: ${layer.channels} channels, one position sees ${layer.receptive_field} × ${layer.receptive_field} pixels, positions are ${layer.stride} apart`;
-      button.title = words;
-      button.setAttribute("aria-label", words);
+      button.title = words.about(layer);
+      button.setAttribute("aria-label", button.title);
       button.addEventListener("click", () => choose(layer.name));
       columns.get(layer.block).append(button);
       buttons.push(button);
     }
     const legend = document.createElement("div");
     legend.className = "st-small st-legend";
-    legend.textContent = "numbers: the side, in pixels, of what one position sees";
+    legend.textContent = words.legend;
     root.append(legend);
     mark();
   }

@@ -1,4 +1,13 @@
 // A picture to look at: a divider against another one, boxes, a position to click, a brush.
+
+/** What it says, for a page in another language to replace. */
+export const words = {
+  divider: "divider between the two pictures",
+  keys: (does) => `Arrow keys move the position; ${does}.`,
+  paints: "Space paints there",
+  chooses: "it is chosen at once",
+};
+
 function render({ model, el }) {
   const figure = document.createElement("figure");
   figure.className = "st-picture";
@@ -9,8 +18,7 @@ function render({ model, el }) {
       <canvas class="st-overlay"></canvas>
       <div class="st-bar" aria-hidden="true"></div>
       <span class="st-tag st-left"></span><span class="st-tag st-right"></span>
-      <input class="st-divider" type="range" min="0" max="1" step="0.01"
-             aria-label="divider between the two pictures">
+      <input class="st-divider" type="range" min="0" max="1" step="0.01">
     </div>
     <figcaption></figcaption>`;
   el.append(figure);
@@ -18,6 +26,7 @@ function render({ model, el }) {
   const stage = find(".st-stage");
   const [after, before, overlay, canvas] = [".st-after", ".st-before", "svg", "canvas"].map(find);
   const [bar, divider, caption] = [".st-bar", ".st-divider", "figcaption"].map(find);
+  divider.setAttribute("aria-label", words.divider);
   const urls = {};
 
   function show(image, trait) {
@@ -75,8 +84,8 @@ function render({ model, el }) {
     if (active) {
       stage.tabIndex = 0;
       stage.setAttribute("role", "application");
-      const does = model.get("tool") === "paint" ? "Space paints there" : "it is chosen at once";
-      stage.setAttribute("aria-label", `${model.get("alt")} Arrow keys move the position; ${does}.`);
+      const does = model.get("tool") === "paint" ? words.paints : words.chooses;
+      stage.setAttribute("aria-label", `${model.get("alt")} ${words.keys(does)}`);
     } else {
       stage.removeAttribute("tabindex");
       stage.removeAttribute("role");

@@ -1,0 +1,394 @@
+// The studio's page: what is chosen and turned goes to the worker, what it finds is shown.
+import board from "../../styletutor/widgets/static/board.js";
+import galleryElement from "../../styletutor/widgets/static/gallery.js";
+import mapElement from "../../styletutor/widgets/static/map.js";
+import pictureElement from "../../styletutor/widgets/static/picture.js";
+import sliderElement from "../../styletutor/widgets/static/slider.js";
+import * as desk from "./desk.js";
+import { Gauges } from "./gauges.js";
+import { element, make } from "./model.js";
+import { resized, toPng } from "./picture.js";
+import { row } from "./report.js";
+import { links } from "./saving.js";
+import { Sources } from "./sources.js";
+import { words } from "./words.js";
+
+const WAVELENGTH = 32; // of the recipe "default"; reconstructions have none
+const SMALLEST = 32; // pixels of a short side
+const FIRST = { content: "chelsea", style: "swirling-strokes", layer: "relu4_1", size: 192, evaluations: 80 };
+
+/** What the build put into the page: see build.py. */
+const embedded = (id) => document.getElementById(id).textContent;
+const bytes = (text) => {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+};
+const about = JSON.parse(embedded("about"));
+
+class Page {
+  constructor() {
+    this.mode = "paint";
+    this.state = "loading"; // then idle, running, paused
+    this.build();
+    this.load();
+  }
+
+  // --- what is on the page
+
+  build() {
+    const samples = (names) => names.map((name) => ({
+      name, sample: true, alt: about.samples[name].alt, image: bytes(about.samples[name].image),
+    }));
+    const changed = () => this.showChosen();
+    const { photographs, artworks } = about;
+    this.contents = new Sources(words.content, words.contents, samples(photographs), FIRST.content, changed);
+    this.styles = new Sources(words.style, words.styles, samples(artworks), FIRST.style, changed);
+    const values = { muted: [], solo: [], sources: {}, styles: [], pulls: {}, removed: {}, terms: {} };
+    [this.board, this.boardNode] = element(board, { strips: desk.strips(), values: desk.home(), ...values });
+    this.board.on("change:values change:muted change:solo", () => this.turn());
+    this.gauges = new Gauges(this.board);
+    const none = { value: null, other: null, boxes: [], point: [], stroke: [], tool: "" };
+    const look = { divider: 0, tags: ["", ""], alt: "", caption: "", nudge: [0, 0], width: 2000 };
+    [this.view, this.viewNode] = element(pictureElement, { ...none, ...look, pixelated: false });
+    [this.shelf, this.shelfNode] = element(galleryElement, {
+      items: [], selected: [], most: 1, side: 92, label: words.shelf, pixelated: false,
+    });
+    this.shelf.on("change:selected", () => this.showKept());
+    this.kept = [];
+    [this.map, this.mapNode] = element(mapElement, {
+      layers: about.layers, selected: [FIRST.layer], most: 1, label: words.layers,
+    });
+    this.map.on("change:selected", () => this.idleNote());
+    this.lay();
+    this.setMode("paint");
+    this.setState("loading");
+    this.showChosen();
+  }
+
+  lay() {
+    const button = (name, action, more = {}) => {
+      const made = make("button", { type: "button", onclick: action, ...more }, words[name]);
+      return (this[name] = made);
+    };
+    const slider = (traits) => element(sliderElement, { readout: true, unit: "", ...traits });
+    const [size, sizeNode] = slider({ label: words.size, unit: words.sizeUnit, value: FIRST.size, min: 96, max: 384, step: 16 });
+    const [budget, budgetNode] = slider({ label: words.evaluations, value: FIRST.evaluations, min: 5, max: 300, step: 5 });
+    Object.assign(this, { size, budget });
+    size.on("change:value", () => this.idleNote());
+    this.origin = make("select", {}, ...Object.entries(words.origins).map(([value, text]) => new Option(text, value)));
+    this.kind = make("select", { onchange: () => this.showChosen() },
+      ...Object.entries(words.kinds).map(([value, text]) => new Option(text, value)));
+    this.compute = make("select", { onchange: () => this.tell("compute", this.compute.value) });
+    this.seed = make("input", { type: "number", value: 0, min: 0, max: 2 ** 31 - 1, step: 1 });
+    const labelled = (text, control) => make("label", { className: "labelled" }, make("span", {}, text), control);
+    this.originRow = labelled(words.origin, this.origin);
+    this.computeRow = labelled(words.compute, this.compute);
+    this.kindRow = labelled(words.kind, this.kind);
+    this.note = make("p", { className: "note", role: "status" });
+    this.downloads = make("div");
+    this.progress = make("progress", { max: 1, value: 0 });
+    this.progress.setAttribute("aria-label", words.progress);
+    this.machine = make("p", { className: "st-small" });
+    const tabs = Object.entries(words.modes).map(([mode, text]) =>
+      make("button", { type: "button", className: "mode", onclick: () => this.setMode(mode) }, text));
+    this.tabs = Object.fromEntries(Object.keys(words.modes).map((mode, at) => [mode, tabs[at]]));
+    const theme = make("button", { type: "button", title: words.theme.hint, className: "theme" });
+    const paint = (dark) => {
+      document.documentElement.dataset.jpThemeLight = String(!dark);
+      theme.textContent = dark ? words.theme.light : words.theme.dark;
+    };
+    const prefers = matchMedia("(prefers-color-scheme: dark)");
+    prefers.addEventListener("change", () => paint(prefers.matches));
+    theme.onclick = () => paint(document.documentElement.dataset.jpThemeLight === "true");
+    paint(prefers.matches);
+    this.keepDesk = make("section", { className: "keep" }, this.kindRow, this.mapNode);
+    const controls = make("div", { className: "row" },
+      button("start", () => this.begin(), { className: "primary" }),
+      button("pause", () => this.pauseOrGo()),
+      button("stop", () => this.tell("stop", null)),
+      button("save", () => this.offer()));
+    this.shelfPart = make("section", { className: "shelf", hidden: true },
+      make("h2", {}, words.shelf), this.shelfNode);
+    document.title = words.title;
+    // A file that misses the marked places would open in place of the page.
+    for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => this.takeDropped(event));
+    document.body.append(
+      make("header", {},
+        make("div", {}, make("h1", {}, words.title), make("p", {}, words.lead)),
+        make("nav", {}, ...tabs, theme)),
+      make("main", {},
+        make("div", { className: "pictures" }, this.contents.node, this.styles.node),
+        make("div", { className: "stage" },
+          this.viewNode, this.progress, controls, this.note, this.downloads, this.shelfPart),
+        make("div", { className: "desk" },
+          this.gauges.figures, this.boardNode, this.keepDesk,
+          make("section", { className: "settings" }, make("h2", {}, words.settings),
+            sizeNode, budgetNode, this.originRow, labelled(words.seed, this.seed), this.computeRow),
+          this.gauges.node)),
+      make("footer", {}, this.machine));
+    for (const sources of [this.contents, this.styles]) sources.reveal();
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    for (const [name, tab] of Object.entries(this.tabs)) tab.setAttribute("aria-pressed", name === mode);
+    document.body.dataset.mode = mode;
+    this.boardNode.hidden = mode !== "paint";
+    this.originRow.hidden = mode !== "paint";
+    this.keepDesk.hidden = mode !== "keep";
+    this.showChosen();
+    this.idleNote();
+  }
+
+  setState(state) {
+    this.state = state;
+    document.body.dataset.state = state;
+    const busy = state === "running" || state === "paused";
+    this.start.disabled = state === "loading";
+    this.pause.disabled = this.stop.disabled = !busy;
+    this.pause.textContent = state === "paused" ? words.go : words.pause;
+    this.save.disabled = !this.run?.best;
+  }
+
+  say(text, error = false) {
+    this.note.textContent = text;
+    this.note.classList.toggle("error", error);
+  }
+
+  idleNote() {
+    if (this.state === "idle") this.say(this.mode === "paint" ? words.ready : words.readyToKeep);
+    else if (this.state === "running" && this.run) this.say(words.again);
+  }
+
+  /** Which rows of pictures count, and the first of them on the stage while nothing runs. */
+  async showChosen() {
+    const style = this.mode === "keep" && this.kind.value === "style";
+    this.contents.node.hidden = style;
+    this.styles.node.hidden = this.mode === "keep" && !style;
+    if (this.state === "running" || this.state === "paused") return this.idleNote();
+    const source = await (style ? this.styles : this.contents).chosen();
+    this.view.show({ value: source.image, other: null, alt: words.beforeAlt(source.name), caption: "" });
+    this.run = null;
+    this.gauges.clear();
+    this.progress.value = 0;
+    this.downloads.replaceChildren();
+    this.shelf.set("selected", []);
+    this.setState(this.state);
+    this.idleNote();
+  }
+
+  async takeDropped({ dataTransfer, target }) {
+    const [file] = dataTransfer.files;
+    const sources = this.contents.node.hidden || this.styles.node.contains(target) ? this.styles : this.contents;
+    if (file) await sources.take(file.name, await file.arrayBuffer());
+  }
+
+  // --- a run
+
+  load() {
+    try {
+      const modules = Object.fromEntries(
+        about.kernels.map((name) => [name, bytes(embedded(`kernels-${name}`))]));
+      const url = URL.createObjectURL(new Blob([embedded("worker")], { type: "text/javascript" }));
+      this.worker = new Worker(url);
+      this.worker.onmessage = ({ data }) => this.hear(data);
+      this.worker.onerror = (event) => this.fail(event.message);
+      this.say(words.loading);
+      const weights = bytes(embedded("weights")).buffer;
+      this.tell("open", { modules, weights, threads: navigator.hardwareConcurrency ?? 1 });
+    } catch (error) {
+      this.fail(error.message);
+    }
+  }
+
+  tell(name, value) {
+    this.worker.postMessage({ [name]: value });
+  }
+
+  hear(data) {
+    for (const [name, value] of Object.entries(data)) this[`on_${name}`](value);
+  }
+
+  on_ready({ threads, kind, kinds, reason }) {
+    this.threads = threads;
+    this.machine.title = reason;
+    this.compute.replaceChildren(...kinds.map((name) => new Option(words.computes[name], name)));
+    this.compute.value = kind;
+    this.computeRow.hidden = kinds.length < 2;
+    this.machine.textContent = words.machine({ threads, kind, version: about.version });
+    this.setState("idle");
+    this.idleNote();
+  }
+
+  on_failed(message) {
+    this.fail(words.errors[message] ?? message);
+  }
+
+  fail(message) {
+    this.say(message, true);
+    this.setState(this.threads ? "idle" : "loading");
+  }
+
+  async begin() {
+    try {
+      const run = await this.gather();
+      const other = this.mode === "paint" ? run.content : run.image;
+      this.gauges.clear();
+      this.downloads.replaceChildren();
+      this.shelf.set("selected", []);
+      const before = words.before[run.kind ?? "content"];
+      const divider = this.view.get("other") ? this.view.get("divider") : 0;
+      this.view.show({ other: await toPng(other), tags: [before, words.after], divider });
+      this.run = run;
+      Object.assign(this.progress, { max: run.evaluations, value: 0 });
+      this.setState("running");
+      this.say(run.mode === "paint" ? words.running : words.rebuilding(run.layer));
+      const { problem, origin: start, seed, evaluations } = run;
+      this.tell("begin", { problem, start, seed, evaluations });
+    } catch (error) {
+      this.say(error.message, true);
+    }
+  }
+
+  /** All that is chosen, as the problem of a run. */
+  async gather() {
+    const size = this.size.get("value");
+    const ready = async (sources) => {
+      const source = await sources.chosen();
+      const picture = resized(source.picture, size);
+      if (Math.min(picture.height, picture.width) < SMALLEST) throw Error(words.errors.small(source.name));
+      const planes = picture.planes.map((value) => Math.round(255 * value) / 255);
+      return { ...source, picture: { ...picture, planes } };
+    };
+    const shared = {
+      mode: this.mode, size, seed: Math.trunc(Number(this.seed.value)) || 0, evaluations: this.budget.get("value"),
+      threads: this.threads, rows: [], turned: [], seconds: 0,
+    };
+    if (this.mode === "paint") {
+      const sources = { content: await ready(this.contents), style: await ready(this.styles) };
+      const [content, style] = [sources.content.picture, sources.style.picture];
+      const knobs = desk.knobs(this.desk());
+      const silent = !Object.values(desk.shares(this.desk())).some(Boolean);
+      return {
+        ...shared, sources, content, origin: this.origin.value,
+        height: content.height, width: content.width, names: [sources.content.name, sources.style.name],
+        contentLayers: { [desk.CONTENT_LAYER]: 1 },
+        styleLayers: silent ? Object.fromEntries(desk.STYLE_LAYERS.map((n) => [n, 1])) : desk.shares(this.desk()),
+        styleWeight: silent ? 0 : knobs.style, tvWeight: knobs.tv,
+        problem: {
+          content, style, contentLayers: [desk.CONTENT_LAYER], styleLayers: desk.STYLE_LAYERS, knobs,
+          wavelength: WAVELENGTH,
+        },
+      };
+    }
+    const kind = this.kind.value;
+    const [layer] = this.map.get("selected");
+    const image = await ready(kind === "content" ? this.contents : this.styles);
+    const { height, width } = image.picture;
+    return {
+      ...shared, kind, layer, sources: { image }, image: image.picture, origin: "noise", tvWeight: 0,
+      height, width, names: [image.name],
+      problem: {
+        content: kind === "content" ? image.picture : null, style: kind === "style" ? image.picture : null,
+        contentLayers: kind === "content" ? [layer] : [], styleLayers: kind === "style" ? [layer] : [],
+        knobs: { content: 1, style: 1, tv: 0, [`${kind} ${layer}`]: 1 }, wavelength: 0,
+      },
+    };
+  }
+
+  desk() {
+    const [values, muted, solo] = ["values", "muted", "solo"].map((name) => this.board.get(name));
+    return { values, muted, solo };
+  }
+
+  turn() {
+    if (this.run?.mode === "paint" && (this.state === "running" || this.state === "paused")) {
+      this.tell("turn", desk.knobs(this.desk()));
+    }
+  }
+
+  async on_frame(frame) {
+    const { run } = this;
+    if (!run || (this.state !== "running" && this.state !== "paused")) return;
+    const { height, width } = run;
+    const now = row(frame.evaluation, [height, width], frame.losses);
+    run.rows.push(now);
+    run.seconds += frame.seconds;
+    if (frame.turned) {
+      const weights = Object.entries(frame.turned).map(([name, value]) => [name, [value]]);
+      run.turned.push({ evaluation: frame.evaluation, weights: Object.fromEntries(weights) });
+    }
+    this.progress.value = frame.evaluation;
+    this.gauges.show(run, frame);
+    await this.showPlanes(run, frame.planes, frame.evaluation);
+  }
+
+  async showPlanes(run, planes, evaluation) {
+    if (this.drawing) return; // the next one is on its way
+    this.drawing = true;
+    const value = await toPng({ planes, height: run.height, width: run.width });
+    this.drawing = false;
+    if (run === this.run && !run.best) this.view.show({ value, alt: words.afterAlt(evaluation), caption: this.captionOf(run, evaluation) });
+  }
+
+  captionOf({ mode, names, size, kind, layer }, evaluation) {
+    const [content, style] = names;
+    if (mode === "paint") return words.caption({ content, style, size, evaluation });
+    return words.captionKept({ kind, layer, name: content, size, evaluation });
+  }
+
+  pauseOrGo() {
+    const paused = this.state === "paused";
+    this.tell(paused ? "go" : "pause", null);
+    this.setState(paused ? "running" : "paused");
+    this.say(paused ? words.running : words.paused);
+  }
+
+  on_done(result) {
+    this.finish(result, words.done);
+  }
+
+  on_stopped(result) {
+    this.finish(result, words.stopped(result.evaluation));
+  }
+
+  async finish({ planes, losses, evaluation }, text) {
+    const { run } = this;
+    run.best = { planes, height: run.height, width: run.width };
+    run.bestRow = row(evaluation, [run.height, run.width], losses);
+    run.done = run.rows.length;
+    run.png = await toPng(run.best);
+    if (run !== this.run) return;
+    this.setState("idle");
+    this.say(text);
+    this.kept.push(run);
+    const label = run.mode === "paint" ? run.names.join(" · ") : run.layer;
+    this.shelfPart.hidden = false;
+    const items = [...this.shelf.get("items"), { image: run.png, label, alt: this.captionOf(run, run.done) }];
+    this.shelf.show({ items, selected: [items.length - 1] });
+  }
+
+  /** A picture of the shelf on the stage again. */
+  async showKept() {
+    const [at] = this.shelf.get("selected");
+    if (at === undefined || this.state === "running" || this.state === "paused") return;
+    const run = this.kept[at];
+    this.run = run;
+    const other = await toPng(run.mode === "paint" ? run.content : run.image);
+    const tags = [words.before[run.kind ?? "content"], words.after];
+    this.view.show({ value: run.png, other, tags, alt: words.afterAlt(run.done), caption: this.captionOf(run, run.done) });
+    this.gauges.draw(run.rows, run.evaluations);
+    this.downloads.replaceChildren();
+    this.setState("idle");
+  }
+
+  async offer() {
+    this.downloads.replaceChildren(await links(this.run, about));
+  }
+}
+
+if ("serviceWorker" in navigator && location.protocol.startsWith("http")) {
+  navigator.serviceWorker.register("offline.js").catch(() => {}); // without it there is one thread
+}
+new Page();
