@@ -61,7 +61,7 @@ CONTENTS = {
     "The lessons": ["notebooks/*"],
     "Solutions": ["notebooks/solutions/*"],
     "For teachers": ["docs/teaching", "docs/assessing", "docs/cluster", "docs/worksheets/*"],
-    "The module": ["docs/reference/styletutor", "docs/reference/*", "docs/recipes"],
+    "The module": ["docs/reference/styletutor", "docs/reference/*", "docs/recipes", "docs/large"],
     "For developers": [
         "CONTRIBUTING",
         "docs/core",
