@@ -46,6 +46,7 @@ from styletutor.runs.result import Result
 from styletutor.runs.transfer import transfer
 from styletutor.sweeps.gallery import gallery
 from styletutor.sweeps.sweep import Sweep, sweep
+from styletutor.sweeps.together import crew
 from styletutor.timelapse import Timelapse
 from styletutor.version import __version__ as __version__
 
@@ -54,7 +55,7 @@ if _is_program:
 
 __all__ = [
     "VGG", "Frame", "Layer", "Objective", "Recipe", "Result", "Run", "Sweep", "Timelapse",
-    "content_loss", "figure_one", "gallery", "gram_matrix", "layer_table", "load_image",
+    "content_loss", "crew", "figure_one", "gallery", "gram_matrix", "layer_table", "load_image",
     "load_vgg", "recipes", "reconstruct_content", "reconstruct_each", "reconstruct_style",
     "relative_error", "resize_image", "rosetta", "sample_names", "save_image", "style_loss",
     "sweep", "total_variation", "transfer",

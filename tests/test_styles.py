@@ -253,7 +253,7 @@ def test_masks_move_with_the_picture(tiny_vgg: VGG) -> None:
     )
     small = objective.shrunk(2)
     assert small(small.content)["total"].isfinite().all()
-    (regions,) = [r for size, r in small.targets._regions.items() if size == (32, 48)]
+    (regions,) = [r for size, r in small.targets._grids.items() if size == (32, 48)]
     assert torch.equal(regions[0][0, 0], mask[::2, ::2])
 
 
@@ -298,7 +298,7 @@ def test_a_style_for_each_layer(tiny_vgg: VGG) -> None:
     [
         ({}, {}, "no style picture was given"),
         ({"relu1_1": []}, {}, "no style picture was given for relu1_1"),
-        ({"relu1_1": None}, {"blend": [1]}, "have no blend"),
+        ({"relu1_1": "coins"}, {"blend": [1]}, "have no blend"),
         ({"relu9_1": "coins"}, {}, "unknown layer 'relu9_1'"),
         ({"relu1_1": "coins"}, {"style_layers": ["relu2_1"]}, "the blend is silent about relu2_1"),
     ],

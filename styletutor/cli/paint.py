@@ -6,7 +6,7 @@ import argparse
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from styletutor.cli.replay import SETTINGS, Replay, check_network, read_report, 
 from styletutor.cli.telling import save_somewhere, say
 from styletutor.cookbook.published import find_recipe
 from styletutor.descent.starts import STARTS
+from styletutor.loss.pieces import Hands
 from styletutor.network.vgg19 import places
 from styletutor.pictures.images import check_fits, check_writable
 from styletutor.pictures.writing import check_apart, real_path, try_writing
@@ -234,7 +235,10 @@ def _finish(
         if path is not None:
             check_fits(path, size)
     watch = Watch(arguments, replay)
-    result = verb(*first, vgg=vgg, on_step=watch, **settings)
+    with _crew(arguments) as crew:
+        if crew is not None:
+            settings["crew"] = crew
+        result = verb(*first, vgg=vgg, on_step=watch, **settings)
     with suppress(KeyboardInterrupt), without_interrupts():  # nobody waits long for it
         faults = _save(arguments, watch, result)
     say(str(result))
@@ -244,6 +248,11 @@ def _finish(
         say("styletutor: interrupted; saved the best picture so far", error=True)
         return 130
     return 2 if faults else 0
+
+
+def _crew(arguments: argparse.Namespace) -> AbstractContextManager[Hands | None]:
+    given = {name: getattr(arguments, name, None) for name in ("scheduler", "workers")}
+    return nullcontext() if not any(given.values()) else st.crew(**given)
 
 
 def _save(arguments: argparse.Namespace, watch: Watch, result: Result) -> bool:

@@ -260,6 +260,9 @@ def _add_descent(parser: argparse.ArgumentParser, option: Callable[..., None]) -
     option("--tile N", "look at N pixels a side at a time (default: all, or what fits in memory)")
     text = "begin with a small picture (default: large ones from noise do)"
     option("--coarse-to-fine", text, action=argparse.BooleanOptionalAction)
+    if transfer:
+        option("--workers N", "processes that look at the tiles of a large picture")
+        option("--scheduler ADDRESS", "of a dask cluster whose workers do it")
     option = _adder(parser.add_argument_group("on the way"))
     option("--checkpoint RUN", "keep a file to go on from after a stop or a kill")
     option("--resume RUN", "go on from it, with the same settings")

@@ -31,7 +31,7 @@ class Point:
 
     image: Tensor
     losses: Tensor
-    gradient: Tensor
+    gradient: Tensor | None
     best: Tensor
     best_losses: Tensor
 
@@ -137,10 +137,15 @@ class Engine:
             with torch.cuda.device(self.point.image.device):
                 self.graph.replay()
         else:
-            self.point, self.eager = self._next(self.point), self.eager - 1
+            before, self.eager = self.point, self.eager - 1
+            image = self._moved(before)
+            before.gradient = None  # has served, and large pictures need the room
+            self.point = self._looked_at(image, before)
 
-    def _next(self, point: Point) -> Point:
-        image = self.optimiser.step(point.image, point.losses.sum(0), point.gradient)
+    def _moved(self, point: Point) -> Tensor:
+        return self.optimiser.step(point.image, point.losses.sum(0), point.gradient)
+
+    def _looked_at(self, image: Tensor, point: Point) -> Point:
         losses, gradient = self._evaluate(image)
         better = losses.sum(0) < point.best_losses.sum(0)  # False for NaN
         best = torch.where(better.view(-1, 1, 1, 1), image, point.best)
@@ -168,7 +173,7 @@ class Engine:
                 torch.cuda.device(device),
                 torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
             ):
-                self.point.copy_(self._next(self.point))
+                self.point.copy_(self._looked_at(self._moved(self.point), self.point))
             self.graph = graph
         except RuntimeError as error:
             self.recordable = Engine.records = False

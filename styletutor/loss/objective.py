@@ -12,7 +12,7 @@ from styletutor.loss.knobs import Blend, Knobs, LayerWeights, Weight, blend_shar
 from styletutor.loss.losses import total_variation
 from styletutor.loss.needs import Needs
 from styletutor.loss.parts import TERMS, Part
-from styletutor.loss.pieces import look
+from styletutor.loss.pieces import look, one_after_another
 from styletutor.loss.targets import Targets, check_masks
 from styletutor.loss.units import SHARES, Units
 from styletutor.machine import full_float32, usual_torch
@@ -41,7 +41,7 @@ class Objective:
 
     With a `tile` in pixels, pictures are looked at in tiles of at most about that side, which takes
     their share of the memory and a second forward pass (`pieces`). Losses and gradients are the
-    same up to rounding.
+    same up to rounding. Set `hands` to have the tiles looked at by others.
 
     Pictures must be on the network's device. Targets are captured once, without a graph; nothing
     else is kept.
@@ -73,7 +73,7 @@ class Objective:
         tile: int | None = None,
     ) -> None:
         self.vgg, self.units, self.knobs = vgg, units, Knobs(vgg.device)
-        self.tile = tile
+        self.tile, self.hands = tile, one_after_another
         content_shares = layer_shares(content_layers if content is not None else (), units.average)
         style_shares = layer_shares(style_layers if len(styles) else (), units.average)
         if not content_shares and not style_shares:
@@ -131,7 +131,7 @@ class Objective:
         if needs is None:
             self.knobs.sync()
             needs = self.needs(len(images))
-        found = look(self.targets, network or self.vgg, images, needs, self.tile)
+        found = look(self.targets, network or self.vgg, images, needs, self.tile, self.hands)
         parts = {part: self._part(part, found.get(part), needs) for part in self.targets.factors}
         if needs.tv:
             rough = total_variation(images * self._pixel_scale, self.units.variation)

@@ -9,9 +9,9 @@ Lezama & Morel, "Scaling Painting Style Transfer" (Computer Graphics Forum, 2024
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -29,21 +29,39 @@ class Gauge(Protocol):
 
     statistic: Statistic
 
-    def measure(
-        self, part: str, features: Tensor, pick: Callable[[Tensor], Tensor], tile: Tile | None
-    ) -> Tensor: ...
+    def measure(self, part: str, features: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor: ...
+
+    def at(self, tile: Tile) -> Gauge: ...
 
     def share(self, part: str, tile: Tile) -> float | Tensor: ...
 
     def adds_up(self, part: str) -> bool: ...
 
 
+# What does the same with each of many jobs, the arguments of a function, and gives the number of
+# each job with what came of it, in any order.
+Hands = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[tuple[int, Any]]]
+
+
+def one_after_another(
+    function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[int, Any]]:
+    """The hands of one process."""
+    return ((number, function(*job)) for number, job in enumerate(jobs))
+
+
 def look(
-    gauge: Gauge, network: VGG, images: Tensor, needs: Needs, tile: int | None
+    gauge: Gauge,
+    network: VGG,
+    images: Tensor,
+    needs: Needs,
+    tile: int | None,
+    hands: Hands = one_after_another,
 ) -> dict[str, Tensor]:
     """The values, as `gauge.measure` gives them, of all parts that a batch (B, 3, H, W) needs.
 
-    Differentiable. With tiles of so many pixels `images` may be on another device than the network.
+    Differentiable. With tiles of so many pixels `images` may be on another device than the network,
+    and the work in other `hands`.
     """
     layers = needs.layers
     if not layers:
@@ -51,15 +69,13 @@ def look(
     images = needs.in_order(images)
     tiles = cut(network, images.shape[2:], layers, tile)
     if len(tiles) == 1:
-        return _read(gauge, network, images, needs, None)
-    found = dict(
-        zip(_parts(needs), _ByTiles.apply(images, gauge, network, needs, tiles), strict=True)
-    )
+        return _read(network, gauge, needs, None, images)
+    values = _ByTiles.apply(images, gauge, network, needs, tiles, hands)
+    found = dict(zip(_parts(needs), values, strict=True))
     for part, value in found.items():
         if not gauge.adds_up(part):
-            found[part] = gauge.measure(
-                part, value.to(network.device), partial(needs.pick, part), None
-            )
+            pick = partial(needs.pick, part)
+            found[part] = gauge.measure(part, value.to(network.device), pick)
     return found
 
 
@@ -68,7 +84,7 @@ def _parts(needs: Needs) -> list[str]:
 
 
 def _read(
-    gauge: Gauge, network: VGG, images: Tensor, needs: Needs, tile: Tile | None
+    network: VGG, gauge: Gauge, needs: Needs, tile: Tile | None, images: Tensor
 ) -> dict[str, Tensor]:
     """Read on the way in, features are forgotten on the way back as soon as they have served."""
     values: dict[str, Tensor] = {}
@@ -79,11 +95,43 @@ def _read(
         for part in (f"content {name}", f"style {name}"):
             chosen = needs.read(part, features)
             if chosen is not None:
-                pick = partial(needs.pick, part)
-                values[part] = gauge.measure(part, chosen, pick, tile)
+                values[part] = gauge.measure(part, chosen, partial(needs.pick, part))
 
     network(images, needs.layers, needs.layers, read)
     return values
+
+
+@torch.no_grad()
+def values_of(
+    network: VGG, gauge: Gauge, needs: Needs, tile: Tile, seen: Tensor
+) -> dict[str, Tensor]:
+    """The first round's job: what is to be added up of a tile."""
+    return _read(network, gauge, needs, tile, seen.to(network.device))
+
+
+def gradient_of(
+    network: VGG,
+    gauge: Gauge,
+    needs: Needs,
+    tile: Tile,
+    seen: Tensor,
+    totals: Mapping[str, Tensor],
+    pulls: Mapping[str, Tensor],
+) -> Tensor:
+    """The second round's job: the gradient of all that a tile sees, (B, 3, h, w).
+
+    `totals` are the whole picture's values, `pulls` how the loss depends on what the tile gives to
+    each of them.
+    """
+    seen = seen.detach().to(network.device).requires_grad_()
+    with torch.enable_grad():
+        ends = _read(network, gauge, needs, tile, seen)
+        for part, value in ends.items():
+            if Part.of(part).term == "style" and gauge.adds_up(part):
+                ends[part] = gauge.statistic.within(value, totals[part])
+        weights = [pulls[part] for part in ends]
+        (gradient,) = torch.autograd.grad(list(ends.values()), seen, weights)
+    return gradient
 
 
 class _ByTiles(torch.autograd.Function):
@@ -95,12 +143,14 @@ class _ByTiles(torch.autograd.Function):
         network: VGG,
         needs: Needs,
         tiles: Sequence[Tile],
+        hands: Hands,
     ) -> tuple[Tensor, ...]:
         totals: dict[str, Tensor] = {}
         done: dict[str, float | Tensor] = {}
-        for tile in tiles:
-            seen = tile.seen(images).to(network.device)
-            for part, value in _read(gauge, network, seen, needs, tile).items():
+        jobs = ((network, gauge.at(tile), needs, tile, tile.seen(images)) for tile in tiles)
+        for number, values in hands(values_of, jobs):
+            tile = tiles[number]
+            for part, value in values.items():
                 before = totals.get(part)
                 if not gauge.adds_up(part):
                     totals[part] = _lay(value, part, before, network, tile, images)
@@ -115,34 +165,36 @@ class _ByTiles(torch.autograd.Function):
                     shares = [_fraction(one, whole) for one in (done[part], share)]
                     totals[part] = gauge.statistic.blend([before, value], shares)
                     done[part] = whole
-        ctx.how = gauge, network, needs, tiles
+        ctx.how = gauge, network, needs, tiles, hands
         values = tuple(totals[part] for part in _parts(needs))
         ctx.save_for_backward(images, *values)
         return values
 
     @staticmethod
     def backward(ctx, *gradients: Tensor | None):
-        gauge, network, needs, tiles = ctx.how
+        gauge, network, needs, tiles, hands = ctx.how
         images, *values = ctx.saved_tensors
-        totals = dict(zip(_parts(needs), values, strict=True))
-        pulls = dict(zip(_parts(needs), gradients, strict=True))
+        added = {part: gauge.adds_up(part) for part in _parts(needs)}
+        totals = {p: v for p, v in zip(added, values, strict=True) if added[p]}
+        pulls = dict(zip(added, gradients, strict=True))
+
+        def pull(part: str, tile: Tile) -> Tensor:
+            """How the loss depends on what a tile gives."""
+            if not added[part]:
+                layer = network.layer(Part.of(part).layer)
+                return tile.of(layer, pulls[part]).to(network.device)
+            return pulls[part] * (gauge.share(part, tile) if part in styles else 1)
+
+        styles = [part for part in added if Part.of(part).term == "style"]
+        jobs = (
+            (network, gauge.at(tile), needs, tile, tile.seen(images), totals,
+             {part: pull(part, tile) for part in added})
+            for tile in tiles
+        )  # fmt: skip
         whole = torch.zeros_like(images)
-        for tile in tiles:
-            seen = tile.seen(images).detach().to(network.device).requires_grad_()
-            ends, weights = [], []
-            with torch.enable_grad():
-                for part, value in _read(gauge, network, seen, needs, tile).items():
-                    pull = pulls[part]
-                    if not gauge.adds_up(part):
-                        pull = tile.of(network.layer(Part.of(part).layer), pull).to(value.device)
-                    elif Part.of(part).term == "style":
-                        value = gauge.statistic.within(value, totals[part])
-                        pull = pull * gauge.share(part, tile)
-                    ends.append(value)
-                    weights.append(pull)
-                (gradient,) = torch.autograd.grad(ends, seen, weights)
-            tile.seen(whole).add_(gradient.to(whole.device))
-        return whole, None, None, None, None
+        for number, gradient in hands(gradient_of, jobs):
+            tiles[number].seen(whole).add_(gradient.to(whole.device))
+        return whole, None, None, None, None, None
 
 
 def _lay(

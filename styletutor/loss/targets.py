@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -41,7 +42,9 @@ class Targets:
     ) -> None:
         self.vgg, self.units, self.statistic = vgg, units, STATISTICS[units.statistic]
         self.masks: list[Tensor] | None = None  # styles are measured as wholes
-        self._regions: dict[tuple[int, ...], list[Tensor]] = {}
+        self._grids: dict[tuple[int, ...], list[Tensor]] = {}
+        self._regions: dict[str, list[Tensor]] | None = None  # of a tile, by layer
+        self._style_layers = tuple(style_layers)
         self._size = (styles[0] if content is None else content).shape[2:]
         self.content = (
             features_by_tiles(vgg, content, content_layers, tile) if content_layers else {}
@@ -62,25 +65,38 @@ class Targets:
         part: str,
         features: Tensor,
         pick: Callable[[Tensor], Tensor] = lambda values: values,
-        tile: Tile | None = None,
     ) -> Tensor:
-        """What the loss of a part needs to know of features (n, C, H, W), or of a tile of them.
+        """What the loss of a part needs to know of features (n, C, H, W).
 
         Of content Σ (F - P)², (n,), where `pick` chooses from targets (B, …) those of the n. Of a
-        style its statistic, (n, C, …), or of regions (n, R, C, …); where that of a tile would say
-        nothing of the whole, the features as they are.
+        style its statistic, (n, C, …), or of regions (n, R, C, …); of a tile (`at`), whose own
+        statistic would say nothing of the whole, the features as they are.
         """
         term, name = Part.of(part)
         if term == "content":
-            target = self.content[name]
-            if tile is not None:
-                target = tile.of(self.vgg.layer(name), target).to(features.device)
+            target = self.content[name].to(features.device)
             _check_size(features, target, name)
             return squared_error(features.to(target.dtype), pick(target))
-        if tile is not None and self.statistic.within is None:
+        if self._regions is not None and not self.adds_up(part):
             return features
-        regions = self._regions_at(name, features.shape[2:], tile)
-        return self._statistic(features, regions)
+        if self.masks is None:
+            return self.statistic.measure(features, None)
+        regions = self._regions[name] if self._regions else self._areas(features.shape[2:])
+        found = [self.statistic.measure(features, weights.to(features)) for weights in regions]
+        return torch.stack(found, 1)
+
+    def at(self, tile: Tile) -> Targets:
+        """What a tile is measured by: its own part of what these have, and nothing else."""
+        other = copy.copy(self)
+        other.content = {name: tile.of(self.vgg.layer(name), f) for name, f in self.content.items()}
+        other._regions = {}
+        for name in self._style_layers if self.masks else ():
+            areas = self._areas(self.vgg.grid(name, tile.size))
+            other._regions[name] = [tile.of(self.vgg.layer(name), area) for area in areas]
+        other.masks = self.masks and []
+        other.style, other.factors, other._constants, other._grids = {}, {}, {}, {}
+        other.vgg = None
+        return other
 
     def share(self, part: str, tile: Tile) -> float | Tensor:
         """How much of a style's statistic comes from a tile; of regions, (R, 1, 1)."""
@@ -88,11 +104,9 @@ class Targets:
         layer, grid = self.vgg.layer(name), self.vgg.grid(name, tile.size)
         if self.masks is None:
             return tile.share(layer, grid)
-        sums = [
-            torch.stack([region.sum() for region in self._regions_at(name, grid, each)])
-            for each in (tile, None)
-        ]
-        return (sums[0] / sums[1]).view(-1, 1, 1)
+        sums = [torch.stack([tile.of(layer, area).sum(), area.sum()]) for area in self._areas(grid)]
+        own, whole = torch.stack(sums, 1)
+        return (own / whole).view(-1, 1, 1)
 
     def adds_up(self, part: str) -> bool:
         """Is the value of a whole a mixture, or a sum, of those of its tiles?"""
@@ -134,22 +148,12 @@ class Targets:
         channels, pixels = self.vgg.layer(layer).channels, self._size[0] * self._size[1]
         return torch.full_like(squares, units[unit](Place(channels, rows * columns, pixels)))
 
-    def _statistic(self, features: Tensor, regions: Sequence[Tensor] | None) -> Tensor:
-        measure = self.statistic.measure
-        if regions is None:
-            return measure(features, None)
-        return torch.stack([measure(features, weights) for weights in regions], 1)
-
-    def _regions_at(self, name: str, grid: Sequence[int], tile: Tile | None) -> list[Tensor] | None:
-        """The masks at a layer, of so many rows and columns, or what a tile has of them."""
-        if self.masks is None:
-            return None
-        grid = tuple(grid if tile is None else self.vgg.grid(name, tile.size))
-        if grid not in self._regions:
-            self._regions[grid] = [F.interpolate(mask, grid, mode="area") for mask in self.masks]
-        whole = self._regions[grid]
-        layer = self.vgg.layer(name)
-        return whole if tile is None else [tile.of(layer, region) for region in whole]
+    def _areas(self, grid: Sequence[int]) -> list[Tensor]:
+        """The masks at a layer of so many rows and columns."""
+        grid = tuple(grid)
+        if grid not in self._grids:
+            self._grids[grid] = [F.interpolate(mask, grid, mode="area") for mask in self.masks]
+        return self._grids[grid]
 
     def _measure_style(
         self, style: Tensor, layers: Sequence[str], tile: int | None

@@ -10,6 +10,7 @@ from typing import Any
 from styletutor.cookbook.published import find_recipe, recipes
 from styletutor.cookbook.recipe import Recipe
 from styletutor.loss.knobs import Blend, LayerWeights
+from styletutor.loss.pieces import Hands, one_after_another
 from styletutor.machine import usual_torch
 from styletutor.network.vgg import VGG
 from styletutor.pictures.colours import COLOURS, keep_colours, match_colours
@@ -30,6 +31,7 @@ from styletutor.runs.result import Result
 from styletutor.runs.solve import OnStep, Way, solve
 
 Styles = Picture | Sequence[Picture]
+TILE = 512  # pixels, for a crew
 # What replaces a recipe's own, if it is given.
 WEIGHTS = ("content_weight", "style_weight", "tv_weight")
 LOOK = ("content_layers", "style_layers", *WEIGHTS, "pooling")
@@ -72,6 +74,7 @@ def transfer(
     checkpoint_iterations: int | None = None,
     resume: str | Path | Frame | None = None,
     progress: bool | None = None,
+    crew: Hands | None = None,
 ) -> Result:
     """Paint `content` in the manner of `style` (Gatys, Ecker & Bethge 2016, Eq. 7).
 
@@ -93,7 +96,8 @@ def transfer(
     Adam only. `precision` and `coarse_to_fine` are explained at `method.Method`; by default both
     are chosen by device, start and size, and what was chosen is in `result.settings`. So is `tile`:
     pictures that do not fit into memory whole are looked at in tiles of about so many pixels a
-    side, with the same result up to rounding (`loss.pieces`); a number asks for it.
+    side, with the same result up to rounding (`loss.pieces`); a number asks for it. Tiles can be
+    looked at by other processes and machines, a `crew`.
 
     **On the way.** `on_step(step)` is called after every evaluation with a `descent.Step`, and may
     raise `descent.Stop` to end early. `progress=None` draws a bar in a terminal or a notebook.
@@ -134,9 +138,12 @@ def transfer(
     method = method.settled(vgg.device, start, photo.shape[2:])
     aims = {"styles": pictures, "masks": regions}
     layers = {name: getattr(chosen, name) for name in ("content_layers", "style_layers")}
+    if crew is not None and tile is None:
+        tile = TILE
     tile, method = fit(chosen.network(vgg), photo, method, aims | layers, tile)
     first = to_start(start, photo, seed, chosen.noise, noise_blend, chosen.clamp)
     objective = chosen.objective(vgg, content=photo, blend=blend, tile=tile, **aims)
+    objective.hands = crew or one_after_another
     settings = {
         **_named(content, style, styles, blend, masks),
         "size": size,

@@ -18,7 +18,7 @@ from styletutor.runs.transfer import Styles, transfer
 
 # What belongs to one run and its place, not to a picture.
 OWN = ("content", "style", "vgg", "on_step", "checkpoint", "checkpoint_iterations", "resume",
-       "progress")  # fmt: skip
+       "progress", "crew")  # fmt: skip
 Style = Styles | Mapping[str, Styles]
 
 
