@@ -257,6 +257,7 @@ def test_tensors_of_another_kind_are_refused(optimiser: str, tmp_path: Path) -> 
     saved, sound = read_checkpoint(path)
     assert len(sound) > 8
     crafted = [{"point.best": torch.full_like(sound["point.best"], torch.nan)}, {"more": PHOTO}]
+    crafted.append({"evaluation": torch.tensor(torch.inf)})
     for name, tensor in sound.items():
         for other in (None, tensor[..., None], tensor[None], tensor.to(torch.complex64)):
             crafted.append({name: other})
