@@ -45,9 +45,9 @@ def run(**changes: object) -> st.Result:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("evaluation", [1, 5, 6, 20, 23, 24])
+@pytest.mark.parametrize("evaluation", [1, 5, 6, 7, 20, 23, 24])
 def test_a_stopped_run_goes_on_to_the_same_bits(way: dict, evaluation: int, tmp_path: Path) -> None:
-    """Also where it stopped at the end of a coarse stage, or of the fast part."""
+    """Also where it stopped at the end of a coarse stage, or of the fast part, or just after it."""
     path, whole = tmp_path / "run.safetensors", run(**way)
     stopped = run(checkpoint=path, on_step=stop_at(evaluation), **way)
     assert stopped.interrupted == (evaluation < 24)

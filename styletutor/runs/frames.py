@@ -67,7 +67,7 @@ def can_go_on(frame: Frame, objective: Objective, first: Tensor, method: Method)
     wanted = {"evaluation": torch.tensor(frame.evaluation)}
     wanted |= {f"point.{name}": like for name in ("image", "gradient", "best")}
     wanted |= {f"point.{name}": losses for name in ("losses", "best_losses")}
-    if frame.evaluation > 1:  # before its first step there is nothing learnt
+    if any(name.startswith("optimiser.") for name in frame.tensors):  # after its first step
         optimiser, names = method.make_optimiser(), {n.partition(".")[2]: n for n in frame.tensors}
         learnt = {name: frame.tensors[names[name]].to("meta") for name in names}
         # From these, as their LIKE says, the optimisers make all the others.
