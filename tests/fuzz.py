@@ -22,12 +22,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 
 import styletutor as st
 from styletutor.cli import main as command
 from styletutor.network.weights import untrained
 from styletutor.pictures.reading import read_image, read_mask
+from styletutor.runs import checkpoints
 
 SECONDS, BYTES = 5.0, 500_000_000
 CLEAR = (ValueError, OSError)
@@ -84,6 +85,30 @@ def in_words(data: bytes, chance: random.Random) -> bytes:
     else:
         inside[name] = chance.choice(ODD)
     return json.dumps(words).encode()
+
+
+def in_meaning(data: bytes, chance: random.Random) -> bytes:
+    """A word or a tensor of a checkpoint changed to an odd one, or removed; its digest is right."""
+    tensors, header = load(data), data[8 : 8 + int.from_bytes(data[:8], "little")]
+    saved = json.loads(json.loads(header)["__metadata__"][checkpoints.KEY])
+    del saved["sha256"]
+    inside = tensors if chance.random() < 0.3 else saved
+    while inside is not tensors and chance.random() < 0.8:
+        deeper = list(inside.values() if isinstance(inside, dict) else inside)
+        deeper = [each for each in deeper if isinstance(each, dict | list) and each]
+        if not deeper:
+            break
+        inside = chance.choice(deeper)
+    name = chance.choice(sorted(inside) if isinstance(inside, dict) else range(len(inside)))
+    if chance.random() < 0.2:
+        del inside[name]
+    elif inside is tensors:
+        shape = chance.choice(((), (1,), (0,), (1, 3, 8, 8), tuple(tensors[name].shape)))
+        inside[name] = torch.full(shape, chance.choice((0, 1, torch.nan, -torch.inf)))
+    else:
+        inside[name] = chance.choice(ODD)
+    saved["sha256"] = checkpoints._digest(tensors, saved)
+    return save(tensors, {checkpoints.KEY: json.dumps(saved)})
 
 
 def picture(height: int = 24, width: int = 20) -> torch.Tensor:
@@ -161,6 +186,8 @@ KINDS = [
     Kind("safetensors", lambda path: save_file(state(), path), st.load_vgg, in_bytes),
     Kind("checkpoint", lambda path: run(path, checkpoint=path),
          lambda path: run(path, resume=path), in_bytes, goes_on=True),
+    Kind("crafted checkpoint", lambda path: run(path, checkpoint=path),
+         lambda path: run(path, resume=path), in_meaning, goes_on=True),
     Kind("report", write_report, read_report, in_words),
 ]  # fmt: skip
 

@@ -45,9 +45,9 @@ def run(**changes: object) -> st.Result:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("evaluation", [1, 5, 6, 20, 23, 24])
+@pytest.mark.parametrize("evaluation", [1, 5, 6, 7, 20, 23, 24])
 def test_a_stopped_run_goes_on_to_the_same_bits(way: dict, evaluation: int, tmp_path: Path) -> None:
-    """Also where it stopped at the end of a coarse stage, or of the fast part."""
+    """Also where it stopped at the end of a coarse stage, or of the fast part, or just after it."""
     path, whole = tmp_path / "run.safetensors", run(**way)
     stopped = run(checkpoint=path, on_step=stop_at(evaluation), **way)
     assert stopped.interrupted == (evaluation < 24)
@@ -257,6 +257,7 @@ def test_tensors_of_another_kind_are_refused(optimiser: str, tmp_path: Path) -> 
     saved, sound = read_checkpoint(path)
     assert len(sound) > 8
     crafted = [{"point.best": torch.full_like(sound["point.best"], torch.nan)}, {"more": PHOTO}]
+    crafted.append({"evaluation": torch.tensor(torch.inf)})
     for name, tensor in sound.items():
         for other in (None, tensor[..., None], tensor[None], tensor.to(torch.complex64)):
             crafted.append({name: other})

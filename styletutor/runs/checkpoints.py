@@ -109,7 +109,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         if digest != _digest(tensors, saved) or not _is_whole(saved, tensors):
             raise ValueError
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError,
-            RecursionError):  # fmt: skip
+            OverflowError, RecursionError):  # fmt: skip
         raise ValueError(DAMAGED.format(path)) from None
     return saved, tensors
 

@@ -64,12 +64,19 @@ def can_go_on(frame: Frame, objective: Objective, first: Tensor, method: Method)
     # On no device: only names, shapes and types come of it.
     like = torch.empty(*first.shape[:2], *image.shape[2:], dtype=first.dtype, device="meta")
     losses = like.new_empty(len(needs.places) + needs.tv, len(like))
-    optimiser = replace(method, on_disk=False).make_optimiser()
-    optimiser.step(like, losses.sum(0), like)
     wanted = {"evaluation": torch.tensor(frame.evaluation)}
     wanted |= {f"point.{name}": like for name in ("image", "gradient", "best")}
     wanted |= {f"point.{name}": losses for name in ("losses", "best_losses")}
-    if frame.evaluation > 1:  # before its first step there is nothing learnt
+    if any(name.startswith("optimiser.") for name in frame.tensors):  # after its first step
+        optimiser = replace(method, on_disk=False).make_optimiser()
+        names = {name.partition(".")[2]: name for name in frame.tensors}
+        learnt = {name: frame.tensors[names[name]].to("meta") for name in names}
+        # From these, as their LIKE says, the optimisers make all the others.
+        learnt |= {"x": like.flatten(1), "f": like.new_empty(len(like), 1), "first": like}
+        try:
+            optimiser.load_state(learnt)
+        except (KeyError, RuntimeError):
+            return False
         wanted |= {f"optimiser.{name}": value for name, value in optimiser.state().items()}
     if "optimiser.basis" not in frame.tensors:  # as when L-BFGS had it on disk
         wanted.pop("optimiser.basis", None)
