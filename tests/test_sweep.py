@@ -313,7 +313,7 @@ def started(out: Path, pictures: int, *more: str) -> tuple[subprocess.Popen, lis
     words = ["sweep", "--content", "coffee", "--styles", "coins", "--start", "noise", "--output"]
     words += [str(out), *WORDS, "--seed", *"012345"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command(*words, *more), text=True, **pipes)
+    process = subprocess.Popen(command(*words, *more), text=True, start_new_session=True, **pipes)
     saved = (line for line in iter(process.stdout.readline, "") if line.startswith("saved "))
     for _ in range(pictures):
         next(saved, None)
@@ -338,16 +338,21 @@ def test_killed_and_resumed(address: str, tmp_path: Path) -> None:
 
 
 @posix
-def test_interrupted_and_resumed(address: str, tmp_path: Path) -> None:
-    """The workers of a cluster drop what nobody waits for: else the second sweep would hang."""
-    more = ["--scheduler", address]
-    process, words = started(tmp_path, 6, "--evaluations", "2", "1000000", *more)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_interrupted_and_resumed(where: str, address: str, tmp_path: Path) -> None:
+    """As by Ctrl-C, which a terminal sends to all processes in it.
+
+    The workers of a cluster drop what nobody waits for: else the second sweep would hang.
+    """
+    there = ["--scheduler", address]
+    more = ["--evaluations", "2", "1000000", *(there if where == "cluster" else ["--workers", "2"])]
+    process, words = started(tmp_path, 6, *more)
+    os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert said == "styletutor: interrupted; the same command goes on where it stopped\n"
     assert process.returncode == 130 and (tmp_path / "contact-sheet.png").exists()
     before = stamps(tmp_path)
-    assert main([*words, "--evaluations", "2", "3", *more]) == 0
+    assert main([*words, "--evaluations", "2", "3", *there]) == 0
     assert before.items() <= stamps(tmp_path).items() and len(before) == 12
     assert len(list(tmp_path.glob("*.json"))) == 12
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from styletutor.machine import GIB, default_device, free_bytes
-from styletutor.sweeps.worker import Order, Painting, fault, paint
+from styletutor.sweeps.worker import Order, Painting, fault, ignore_ctrl_c, paint
 from styletutor.version import __version__
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def hired(
             client = stack.enter_context(
                 distributed.Client(stack.enter_context(cluster), set_as_default=False)
             )
+            client.run(ignore_ctrl_c)
             yield Crew(client, max(1, cores // count))
 
 

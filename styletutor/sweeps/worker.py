@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import tempfile
 import threading
 import warnings
@@ -50,6 +51,11 @@ class Painting:
     png: bytes = field(repr=False)
     report: dict[str, Any] = field(repr=False)
     warned: tuple[str, ...]
+
+
+def ignore_ctrl_c() -> None:
+    """A terminal tells it to all processes in it; whoever began the sweep ends it in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def fault(weights: str, sha256: str, version: str, device: str | None) -> str:
