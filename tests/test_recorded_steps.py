@@ -26,7 +26,7 @@ from styletutor.network.batches import index
 
 LAYERS = {"content_layers": "relu3_2", "style_layers": ["relu1_1", "relu2_1"]}
 KERNELS = [
-    ("lbfgs", "exact", 257), ("lbfgs", "fast", 271), ("adam", "exact", 185), ("adam", "fast", 199),
+    ("lbfgs", "exact", 250), ("lbfgs", "fast", 262), ("adam", "exact", 178), ("adam", "fast", 190),
 ]  # fmt: skip
 WAYS = [(o, p) for o in ("lbfgs", "adam") for p in ("exact", "fast")]
 

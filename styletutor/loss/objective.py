@@ -141,7 +141,7 @@ class Objective:
         parts = {}
         for layer, target in self.content_targets.items():
             value = found[layer][0]
-            value = target[:0] if value is None else value.to(target.dtype)
+            value = target[:0] if value is None else value
             _check_size(value, target, layer)
             parts[f"content {layer}"] = self._part("content", layer, value, needs)
         for layer, target in self.style_targets.items():

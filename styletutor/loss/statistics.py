@@ -9,6 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from styletutor.loss.losses import squared_distance
+
 EPSILON = 1e-4  # added to the variances before a square root
 ITERATIONS = 12
 BINS = 64  # numbers for each direction of `quantiles`
@@ -238,7 +240,7 @@ def _root_of_moments(values: Tensor) -> Tensor:
 
 
 def _squares(value: Tensor, aim: Tensor) -> Tensor:
-    return (value - aim).square().sum((-2, -1))
+    return squared_distance(value, aim, (-2, -1))
 
 
 STATISTICS = {

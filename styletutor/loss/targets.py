@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletutor.loss.losses import or_one, squared_error
+from styletutor.loss.losses import or_one, squared_distance
 from styletutor.loss.parts import Part
 from styletutor.loss.statistics import STATISTICS
 from styletutor.loss.units import CONTENT_UNITS, SHARE, STYLE_UNITS, Factor, Place, Units
@@ -68,7 +68,7 @@ class Targets:
         term, layer = Part.of(part)
         target, distance = self.style.get(layer), self.statistic.distance
         if term == "content":
-            target, distance = self.content[layer], squared_error
+            target, distance = self.content[layer], _of_features
         losses = distance(value, pick(target)) * pick(self.factors[part])
         if part in self._constants:
             losses = losses + pick(self._constants[part])
@@ -125,3 +125,7 @@ def check_masks(masks: Sequence[Tensor], styles: int) -> list[Tensor]:
 
 def _squares(values: Tensor) -> Tensor:
     return values.square().sum(-1)
+
+
+def _of_features(value: Tensor, target: Tensor) -> Tensor:
+    return squared_distance(value, target, (1, 2, 3))
