@@ -124,6 +124,24 @@ class Objective:
         if needs is None:
             self.knobs.sync()
             needs = self.needs(len(images))
+        found = self._distances(images, network, needs)
+        weights = (self.knobs.parts * self.targets.common).unbind()
+        parts = {name: w * d for (name, d), w in zip(found.items(), weights, strict=True)}
+        return parts | ({"tv": self._roughness(images)} if needs.tv else {})
+
+    def table(self, images: Tensor, network: VGG, needs: Needs) -> Tensor:
+        """The same as the rows of one tensor, (P, B): all weighted at once, for on a GPU each small
+        step counts."""
+        found = self._distances(images, network, needs)
+        table = torch.stack(list(found.values())) * (self.knobs.parts * self.targets.common)
+        return torch.cat([table, self._roughness(images)[None]]) if needs.tv else table
+
+    def _roughness(self, images: Tensor) -> Tensor:
+        rough = total_variation(images * self._pixel_scale, self.units.variation)
+        return self.knobs["tv"] * rough
+
+    def _distances(self, images: Tensor, network: VGG | None, needs: Needs) -> dict[str, Tensor]:
+        """How far the pictures are from each target, (B,) each; 0 where a part is not in use."""
         layers = needs.layers
 
         def read(layer: str, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -148,9 +166,6 @@ class Objective:
             value = found[layer][1]
             value = target[:0] if value is None else value
             parts[f"style {layer}"] = self._part("style", layer, value, needs)
-        if needs.tv:
-            rough = total_variation(images * self._pixel_scale, self.units.variation)
-            parts["tv"] = self.knobs["tv"] * rough
         return parts
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
@@ -207,13 +222,12 @@ class Objective:
                 raise ValueError(f"{size} values for the {what}, but {batch} picture(s)")
 
     def _part(self, term: str, layer: str, value: Tensor, needs: Needs) -> Tensor:
-        """The weighted losses (B,) of the pictures that have a value; 0 for the others."""
+        """The losses (B,) of the pictures that have a value; 0 for the others."""
         if not len(value):
             return value.new_zeros(len(needs.order))
         name = f"{term} {layer}"
         losses = self.targets.losses(name, value, lambda values: needs.pick(name, values))
-        weight = needs.pick(name, self.knobs[term] * self.knobs[name])
-        return needs.put_back(name, weight * losses)
+        return needs.put_back(name, losses)
 
     def __repr__(self) -> str:
         values = self.weight_values()

@@ -76,7 +76,11 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
-        gradient = _positions_by_channels(features) @ (d + d.mT).to(features.dtype)
+        if d.requires_grad:  # a second derivative is wanted
+            both = (d + d.mT).to(features.dtype)
+        else:
+            both = torch.add(d, d.mT, out=torch.empty_like(d, dtype=features.dtype))
+        gradient = _positions_by_channels(features) @ both
         return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
 
 

@@ -19,7 +19,8 @@ class Targets:
     """Targets captured once, without a graph; the features of one picture are all that is held.
 
     `content` and `style` map layers to what is aimed at, (1 or B, …); `factors` map parts such as
-    "style relu1_1" to what multiplies their distances: (1 or B,), or (1 or B, R) for R regions.
+    "style relu1_1" to what multiplies their distances: (1 or B,), or (1 or B, R) for R regions;
+    `common` has those of all parts that are one for each picture, (P, 1 or B), and 1 for others.
     The arguments are those of `Objective`, with shares of the blend for each style layer.
     """
 
@@ -49,6 +50,11 @@ class Targets:
         measured = [self._measure_whole(style, style_layers) for style in styles]
         for layer in style_layers:
             self._aim(layer, [of_style[layer] for of_style in measured], blend[layer])
+        # Other factors than one for each picture are of a part's own sum.
+        self._by_itself = {p for p, f in self.factors.items() if f.ndim > 1 or p in self._constants}
+        rows = [torch.ones_like(f.flatten()[:1]) if p in self._by_itself else f
+                for p, f in self.factors.items()]  # fmt: skip
+        self.common = torch.stack(torch.broadcast_tensors(*rows))
 
     def measure(self, features: Tensor) -> Tensor:
         """The style's statistic of features (B, C, H, W): (B, C, …), or of regions (B, R, C, …)."""
@@ -61,7 +67,8 @@ class Targets:
         return torch.stack([self.statistic.measure(features, weights) for weights in regions], 1)
 
     def losses(self, part: str, value: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor:
-        """How far `value` (n, …) is from the target of a part, in its units: (n,).
+        """How far `value` (n, …) is from the target of a part, in its units but for its row of
+        `common`: (n,).
 
         `pick` chooses from (B, …) those that belong to the n.
         """
@@ -69,7 +76,10 @@ class Targets:
         target, distance = self.style.get(layer), self.statistic.distance
         if term == "content":
             target, distance = self.content[layer], _of_features
-        losses = distance(value, pick(target)) * pick(self.factors[part])
+        losses = distance(value, pick(target))
+        if part not in self._by_itself:
+            return losses
+        losses = losses * pick(self.factors[part])
         if part in self._constants:
             losses = losses + pick(self._constants[part])
         return losses.sum(1) if losses.ndim == 2 else losses
