@@ -184,7 +184,7 @@ class LBFGS(Optimiser):
             self.free.fill_(1)
         else:
             (low, high), x, g = self.box, self.x, self.g
-            torch.logical_and((x > low) >= (g >= 0), (x < high) >= (g <= 0), out=self.free)
+            self.free.copy_(((x > low) >= (g >= 0)) & ((x < high) >= (g <= 0)))
 
     def _move(self, inner: Tensor) -> Tensor:
         """The way uphill from the present point, H g, limited in length: (B, N)."""

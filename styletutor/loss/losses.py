@@ -43,8 +43,7 @@ class _SquaredDistance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
         (difference,) = ctx.saved_tensors
-        out = torch.empty_like(difference, dtype=ctx.dtype)
-        return torch.mul(difference, 2 * gradient.view(ctx.shape), out=out), None, None
+        return (difference * (2 * gradient.view(ctx.shape))).to(ctx.dtype), None, None
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:

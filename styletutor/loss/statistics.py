@@ -76,7 +76,7 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
-        if d.requires_grad:  # a second derivative is wanted
+        if d.requires_grad or d.is_mps:  # a second derivative is wanted; or see `vgg._Enter`
             both = (d + d.mT).to(features.dtype)
         else:
             both = torch.add(d, d.mT, out=torch.empty_like(d, dtype=features.dtype))

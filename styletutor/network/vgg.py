@@ -205,6 +205,8 @@ class _Enter(torch.autograd.Function):
     def forward(ctx, images: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.dtype = images.dtype
         like = {"dtype": dtype, "memory_format": torch.channels_last}
+        if images.is_mps:  # where it is not known to cast what it writes
+            return (images - mean).to(**like)
         return torch.sub(images, mean, out=torch.empty_like(images, **like))
 
     @staticmethod
