@@ -90,7 +90,7 @@ def test_a_network_computes_the_same(
         monkeypatch.setattr(fused, name, lambda *a, n=name, k=kernel: used.append(n) or k(*a))
     monkeypatch.setattr(fused, "serves", lambda _: True)
     for one, other in zip(evaluate(vgg), plain, strict=True):
-        assert one.is_contiguous(memory_format=torch.channels_last)
+        assert one.stride() == other.stride()
         if dtype == torch.float32:
             assert torch.equal(one, other)
         else:  # the interpreter cuts bfloat16 numbers off where a GPU rounds them

@@ -80,7 +80,8 @@ def test_fused_kernels_compute_what_plain_operations_compute(
         ours = evaluate()
         monkeypatch.setattr(fused, "serves", lambda _: False)
         for one, other in zip(ours, evaluate(), strict=True):
-            assert (one - other).float().norm() < 0.02 * other.float().norm()
+            near = 0.1 if dtype == torch.bfloat16 else 1e-3
+            assert (one - other).float().norm() < near * other.float().norm()
 
 
 def test_steps_that_were_handed_out_do_not_change() -> None:

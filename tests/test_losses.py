@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from styletutor.loss.losses import content_loss, relative_error, style_loss, total_variation
+from styletutor.loss.losses import (
+    content_loss,
+    relative_error,
+    squared_distance,
+    style_loss,
+    total_variation,
+)
 from styletutor.loss.statistics import gram_matrix
 
 SHAPE = (2, 3, 4, 5)
@@ -142,3 +148,18 @@ def test_gram_of_bfloat16_features_is_summed_in_float32(height: int) -> None:
     y = features.double().requires_grad_()
     (exact,) = torch.autograd.grad(gram_matrix(y), y, d.double())
     assert (mine.double() - exact).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("dims", [(1, 2, 3), (-2, -1)])
+def test_squared_distance_by_hand_is_autograds(dims: tuple[int, ...]) -> None:
+    value, target = random(*SHAPE).requires_grad_(), random(1, *SHAPE[1:], seed=1)
+    found = squared_distance(value, target, dims)
+    torch.testing.assert_close(found, (value - target).square().sum(dims))
+    assert torch.autograd.gradcheck(lambda v: squared_distance(v, target, dims), value)
+    low = value.detach().bfloat16().requires_grad_()
+    distance = squared_distance(low, target.float(), dims)
+    weights = torch.arange(1.0, 1 + distance.numel()).view_as(distance)
+    (gradient,) = torch.autograd.grad((weights * distance).sum(), low)
+    weights = weights.view(*found.shape, *[1] * len(dims))
+    expected = 2 * weights * (low.detach().float() - target.float())
+    assert distance.dtype == torch.float32 and torch.equal(gradient, expected.bfloat16())

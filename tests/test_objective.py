@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import random_pictures
+from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
 from styletutor.loss.knobs import blend_shares, layer_shares
@@ -258,3 +258,26 @@ def test_shares() -> None:
         "a": [0.25, 0.75],
         "b": [0, 1],
     }
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_table_of_a_descent_has_the_parts_as_rows(masks: bool) -> None:
+    """Parts of some pictures only, weights for each, regions, two styles, total variation."""
+    photo, start = random_pictures(1, 32, 48), random_pictures(3, 32, 48, seed=3)
+    styles = [random_pictures(1, 40, 40, seed=seed) for seed in (1, 2)]
+    left = torch.zeros(32, 48).index_fill(1, torch.arange(20), 1.0)
+    objective = Objective(
+        make_tiny_vgg(), content=photo, styles=styles, content_layers="relu3_2",
+        style_layers={"relu1_1": [1.0, 0.0, 2.0], "relu2_1": [1.0, 1.0, 1.0]},
+        style_weight=10.0, tv_weight=0.5, masks=[left, 1 - left] if masks else None,
+    )  # fmt: skip
+    objective.set_weight("content", [0.0, 1.0, 3.0])
+    parts = objective.parts(start)
+    table = objective.table(start, objective.vgg, objective.needs(3))
+    torch.testing.assert_close(table, torch.stack(list(parts.values())), rtol=1e-6, atol=0)
+    assert table.shape == (4, 3) and table[0, 0] == table[1, 1] == 0
+    # Each part by itself is its distance times its weights.
+    alone = Objective(
+        make_tiny_vgg(), content=photo, content_layers="relu3_2", content_weight=3.0
+    )  # fmt: skip
+    assert parts["content relu3_2"][2].item() == pytest.approx(alone(start)["content"][2].item())

@@ -26,7 +26,7 @@ from styletutor.network.batches import index
 
 LAYERS = {"content_layers": "relu3_2", "style_layers": ["relu1_1", "relu2_1"]}
 KERNELS = [
-    ("lbfgs", "exact", 257), ("lbfgs", "fast", 271), ("adam", "exact", 185), ("adam", "fast", 199),
+    ("lbfgs", "exact", 223), ("lbfgs", "fast", 229), ("adam", "exact", 151), ("adam", "fast", 157),
 ]  # fmt: skip
 WAYS = [(o, p) for o in ("lbfgs", "adam") for p in ("exact", "fast")]
 

@@ -155,8 +155,7 @@ class Engine:
         # All in one thread: what cuDNN and cuBLAS have set up in another, a recording would miss.
         with torch.enable_grad(), torch.autograd.set_multithreading_enabled(False):
             image = image.detach().requires_grad_()
-            parts = self.objective.parts(image, self.network, self.needs)
-            losses = torch.stack(list(parts.values()))
+            losses = self.objective.table(image, self.network, self.needs)
             if not losses.requires_grad:  # all weights are 0
                 return losses, torch.zeros_like(image)
             (gradient,) = torch.autograd.grad(losses.sum(), image)

@@ -84,7 +84,8 @@ class LBFGS(Optimiser):
         `loss` (B,) and `gradient` (B, …) belong to `x` (B, …), which is the point that the
         previous step returned (any point at first, and after `restart`).
         """
-        shape, x, f, g = x.shape, x.flatten(1), loss.unsqueeze(1), gradient.flatten(1)
+        shape, x, g = x.shape, x.flatten(1), gradient.flatten(1)
+        f = loss.unsqueeze(1).to(x.dtype)
         if self.basis is None:
             self._allocate(x, f)
         inner = self._learn(x, f, g, shape)
@@ -118,8 +119,8 @@ class LBFGS(Optimiser):
         self.slot = torch.zeros(1, dtype=torch.long, device=x.device)  # where the newest pair goes
         self.places = torch.tensor([_places(slot, m) for slot in range(m)], device=x.device)
         self.shorter, self.longer = x.new_tensor(0.25), x.new_tensor(2.0)  # steps after this one
-        self.gamma = x.new_ones(f.shape)  # scale of the inverse Hessian
-        self.trust = x.new_ones(f.shape)  # 1, or less after a failure
+        self.gamma = torch.ones_like(f)  # scale of the inverse Hessian
+        self.trust = torch.ones_like(f)  # 1, or less after a failure
         self.noise = torch.zeros_like(f)  # rises as small as rounding are not explosions
         self.fresh = torch.ones_like(f, dtype=torch.bool)  # there is no point before
         self.curved = torch.zeros_like(self.fresh)  # has had a good pair since the last failure
@@ -215,7 +216,7 @@ class LBFGS(Optimiser):
             self.free.fill_(1)
         else:
             (low, high), x, g = self.box, self.x, self.g
-            torch.logical_and((x > low) >= (g >= 0), (x < high) >= (g <= 0), out=self.free)
+            self.free.copy_(((x > low) >= (g >= 0)) & ((x < high) >= (g <= 0)))
 
     def _move(self, inner: Tensor) -> Tensor:
         """The way uphill from the present point, H g, limited in length: (B, N)."""

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from styletutor.loss.parts import Part
+
 Weight = float | Sequence[float]  # one for all pictures of a batch, or one for each
 LayerWeights = Mapping[str, Weight] | Iterable[str] | str
+PARTS = "parts"  # no knob's name
 Blend = Mapping[str, Sequence[float]] | Sequence[float] | None
 
 
@@ -47,17 +50,32 @@ class Knobs:
         with self._lock:
             values = dict(self.values)
         for name in (name for name in values if values[name] != self.in_use.get(name)):
-            tensor = torch.tensor(values[name])
-            if name in self._tensors and self._tensors[name].shape == tensor.shape:
-                self._tensors[name].copy_(tensor)
-            else:
-                self._tensors[name], self.moves = tensor.to(self.device), self.moves + 1
+            self._bring(name, torch.tensor(values[name]))
+        length = max(map(len, values.values()))  # one number stands for all pictures
+        each = {name: (numbers * length)[:length] for name, numbers in values.items()}
+        rows = [
+            [a * b for a, b in zip(each[Part.of(name).term], numbers, strict=True)]
+            for name, numbers in each.items()
+            if Part.of(name).layer and Part.of(name).term in each
+        ]
+        self._bring(PARTS, torch.tensor(rows).view(len(rows), length))
         self.in_use = values
         return True
+
+    def _bring(self, name: str, tensor: Tensor) -> None:
+        if name in self._tensors and self._tensors[name].shape == tensor.shape:
+            self._tensors[name].copy_(tensor)
+        else:
+            self._tensors[name], self.moves = tensor.to(self.device), self.moves + 1
 
     def __getitem__(self, name: str) -> Tensor:
         """The weight as a tensor (1,) or (B,) on the device, as of the last `sync`."""
         return self._tensors[name]
+
+    @property
+    def parts(self) -> Tensor:
+        """What each part of a term counts, its own weight times the term's: (P, 1 or B)."""
+        return self._tensors[PARTS]
 
     def uses(self, batch: int, *names: str) -> list[bool]:
         """For each picture of a batch: are all the weights `names` in use above 0?"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 HALF, QUARTER = 0.5, 0.25  # of the sums of squares in the paper's Eqs. 1 and 4
 VARIATIONS = ("mean-squares", "sum-absolute", "mean-absolute", "half-sum-squares", "nine-point")
@@ -18,6 +19,31 @@ VARIATIONS = ("mean-squares", "sum-absolute", "mean-absolute", "half-sum-squares
 def squared_error(value: Tensor, target: Tensor) -> Tensor:
     """Σ (value - target)², per picture: (B, …) twice (the target may have B = 1) → (B,)."""
     return (value - target).square().flatten(1).sum(1)
+
+
+def squared_distance(value: Tensor, target: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Σ (value - target)² over `dims`, for a target that is fixed; float32 for bfloat16 values.
+
+    Its derivative is written by hand: autograd would take the square apart again.
+    """
+    return _SquaredDistance.apply(value, target, dims)
+
+
+class _SquaredDistance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor, target: Tensor, dims: tuple[int, ...]) -> Tensor:
+        difference = value - target
+        ctx.save_for_backward(difference)
+        ctx.dtype = value.dtype
+        squares = difference.square().sum(dims, keepdim=True)
+        ctx.shape = squares.shape
+        return squares.squeeze(dims)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (difference,) = ctx.saved_tensors
+        return (difference * (2 * gradient.view(ctx.shape))).to(ctx.dtype), None, None
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:

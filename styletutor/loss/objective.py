@@ -131,12 +131,26 @@ class Objective:
         if needs is None:
             self.knobs.sync()
             needs = self.needs(len(images))
+        found = self._distances(images, network, needs)
+        weights = (self.knobs.parts * self.targets.common).unbind()
+        parts = {name: w * d for (name, d), w in zip(found.items(), weights, strict=True)}
+        return parts | ({"tv": self._roughness(images)} if needs.tv else {})
+
+    def table(self, images: Tensor, network: VGG, needs: Needs) -> Tensor:
+        """The same as the rows of one tensor, (P, B): all weighted at once, for on a GPU each small
+        step counts."""
+        found = self._distances(images, network, needs)
+        table = torch.stack(list(found.values())) * (self.knobs.parts * self.targets.common)
+        return torch.cat([table, self._roughness(images)[None]]) if needs.tv else table
+
+    def _roughness(self, images: Tensor) -> Tensor:
+        rough = total_variation(images * self._pixel_scale, self.units.variation)
+        return self.knobs["tv"] * rough
+
+    def _distances(self, images: Tensor, network: VGG | None, needs: Needs) -> dict[str, Tensor]:
+        """How far the pictures are from each target, (B,) each; 0 where a part is not in use."""
         found = look(self.targets, network or self.vgg, images, needs, self.tile, self.hands)
-        parts = {part: self._part(part, found.get(part), needs) for part in self.targets.factors}
-        if needs.tv:
-            rough = total_variation(images * self._pixel_scale, self.units.variation)
-            parts["tv"] = self.knobs["tv"] * rough
-        return parts
+        return {part: self._part(part, found.get(part), needs) for part in self.targets.factors}
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The weighted terms, (B,) each: "content", "style" and "tv" where used, and "total"."""
@@ -192,12 +206,11 @@ class Objective:
                 raise ValueError(f"{size} values for the {what}, but {batch} picture(s)")
 
     def _part(self, part: str, value: Tensor | None, needs: Needs) -> Tensor:
-        """The weighted losses (B,) of the pictures that have a value; 0 for the others."""
+        """The losses (B,) of the pictures that have a value; 0 for the others."""
         if value is None:
             return self.targets.factors[part].new_zeros(len(needs.order))
         losses = self.targets.losses(part, value, lambda values: needs.pick(part, values))
-        weight = needs.pick(part, self.knobs[Part.of(part).term] * self.knobs[part])
-        return needs.put_back(part, weight * losses)
+        return needs.put_back(part, losses)
 
     def __repr__(self) -> str:
         values = self.weight_values()

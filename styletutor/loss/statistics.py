@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from styletutor.loss.losses import or_one
+from styletutor.loss.losses import or_one, squared_distance
 
 EPSILON = 1e-4  # added to the variances before a square root
 ITERATIONS = 12
@@ -79,7 +79,11 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
-        gradient = _positions_by_channels(features) @ (d + d.mT).to(features.dtype)
+        if d.requires_grad or d.is_mps:  # a second derivative is wanted; or see `vgg._Enter`
+            both = (d + d.mT).to(features.dtype)
+        else:
+            both = torch.add(d, d.mT, out=torch.empty_like(d, dtype=features.dtype))
+        gradient = _positions_by_channels(features) @ both
         return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
 
 
@@ -246,7 +250,7 @@ def _root_of_moments(values: Tensor) -> Tensor:
 
 
 def _squares(value: Tensor, aim: Tensor) -> Tensor:
-    return (value - aim).square().sum((-2, -1))
+    return squared_distance(value, aim, (-2, -1))
 
 
 def _itself(value: Tensor, *_: Tensor) -> Tensor:

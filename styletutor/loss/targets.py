@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletutor.loss.losses import or_one, squared_error
+from styletutor.loss.losses import or_one, squared_distance
 from styletutor.loss.needs import Needs
 from styletutor.loss.parts import Part
 from styletutor.loss.pieces import look
@@ -23,7 +23,8 @@ class Targets:
     """Targets captured once, without a graph; the features of one picture are all that is held.
 
     `content` and `style` map layers to what is aimed at, (1 or B, …); `factors` map parts such as
-    "style relu1_1" to what multiplies their distances: (1 or B,), or (1 or B, R) for R regions.
+    "style relu1_1" to what multiplies their distances: (1 or B,), or (1 or B, R) for R regions;
+    `common` has those of all parts that are one for each picture, (P, 1 or B), and 1 for others.
     The arguments are those of `Objective`, with shares of the blend for each style layer.
     """
 
@@ -59,6 +60,11 @@ class Targets:
         self.masks = None if masks is None else [mask.to(vgg.mean) for mask in masks]
         for layer in style_layers:
             self._aim(layer, [of_style[layer] for of_style in measured], blend[layer])
+        # Other factors than one for each picture are of a part's own sum.
+        self._by_itself = {p for p, f in self.factors.items() if f.ndim > 1 or p in self._constants}
+        rows = [torch.ones_like(f.flatten()[:1]) if p in self._by_itself else f
+                for p, f in self.factors.items()]  # fmt: skip
+        self.common = torch.stack(torch.broadcast_tensors(*rows))
 
     def measure(
         self,
@@ -76,7 +82,7 @@ class Targets:
         if term == "content":
             target = self.content[name].to(features.device)
             _check_size(features, target, name)
-            return squared_error(features.to(target.dtype), pick(target))
+            return squared_distance(features, pick(target), (1, 2, 3))
         if self._regions is not None and not self.adds_up(part):
             return features
         if self.masks is None:
@@ -113,13 +119,16 @@ class Targets:
         return Part.of(part).term == "content" or self.statistic.within is not None
 
     def losses(self, part: str, value: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor:
-        """How far what was measured, (n, …), is from the target of a part, in its units: (n,).
+        """How far what was measured, (n, …), is from the target of a part, in its units but for its
+        row of `common`: (n,).
 
         `pick` chooses from (B, …) those that belong to the n.
         """
         term, layer = Part.of(part)
         if term == "style":
             value = self.statistic.distance(value, pick(self.style[layer]))
+        if part not in self._by_itself:
+            return value
         losses = value * pick(self.factors[part])
         if part in self._constants:
             losses = losses + pick(self._constants[part])

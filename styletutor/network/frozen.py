@@ -88,13 +88,12 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx, gradient, other=None):
         turned, *kept = ctx.saved_tensors
         threshold = torch.ops.aten.threshold_backward
-        if gradient is None or other is None:
-            gradient = other if gradient is None else gradient
-        elif ctx.relu and ctx.pooling is None and fused.serves(gradient):
-            return F.conv2d(fused.add_mask(gradient, other, kept[0]), turned, padding=1), *[
-                None
-            ] * 7
-        else:
+        relu = ctx.relu and ctx.pooling is None
+        if gradient is None:
+            gradient = other
+        elif other is not None and relu and fused.serves(gradient):
+            gradient, relu = fused.add_mask(gradient, other, kept[0]), False
+        elif other is not None:
             gradient = gradient + other
         if ctx.pooling == "max" and kept[1].dtype == torch.uint8:
             gradient = fused.unpool(gradient, *kept, ctx.shape)
@@ -113,6 +112,6 @@ class _Convolve(torch.autograd.Function):
                 gradient, kept[0], [2, 2], [2, 2], [0, 0], ctx.round_up, True, None
             )
             gradient = threshold(gradient, kept[0], 0)
-        elif ctx.relu:
+        elif relu:
             gradient = threshold(gradient, kept[0], 0)
         return F.conv2d(gradient, turned, padding=1), *[None] * 7

@@ -164,7 +164,7 @@ class VGG(nn.Module):
         counts = {name: len(images) for name in wanted} | dict(first or {})
         chain = self.layers[: self.layers.index(last) + 1]
         working = self.convolutions["conv1_1"].weight.dtype
-        x = (images.contiguous(memory_format=torch.channels_last) - self.mean).to(working)
+        x = _Enter.apply(images, self.mean, working)
         going_on = accumulate((counts.get(row.name, 0) for row in reversed(chain)), max)
         needed = dict(zip((row.name for row in reversed(chain)), going_on, strict=True))
         features: dict[str, Tensor] = {}
@@ -196,6 +196,22 @@ class VGG(nn.Module):
             f"VGG({self.name!r}, trained on: {self.trained_on}; conv1_1 … {self.layer_names[-1]}, "
             f"{count / 1e6:.2f} M parameters, {self.pooling} pooling, on {self.device})"
         )
+
+
+class _Enter(torch.autograd.Function):
+    """Pictures less the mean, in the network's precision and layout, in one pass; and back."""
+
+    @staticmethod
+    def forward(ctx, images: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtype = images.dtype
+        like = {"dtype": dtype, "memory_format": torch.channels_last}
+        if images.is_mps:  # where it is not known to cast what it writes
+            return (images - mean).to(**like)
+        return torch.sub(images, mean, out=torch.empty_like(images, **like))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient.to(ctx.dtype, memory_format=torch.contiguous_format), None, None
 
 
 def in_one(chain: Sequence[Layer], wanted: Container[str]) -> Iterator[tuple[Layer, ...]]:
