@@ -18,7 +18,7 @@ export const words = {
   cameraTake: "Take the picture",
   cameraClose: "Close",
   cameraView: "what the camera sees",
-  cameraName: "camera",
+  cameraName: "from the camera",
   noCamera: "The camera does not answer; allow it for this page, or choose a file.",
   settings: "Settings",
   size: "size",
