@@ -162,8 +162,6 @@ let last = Promise.resolve(); // one after the other: two may not use a machine 
 
 self.onmessage = ({ data }) => {
   for (const [name, value] of Object.entries(data)) {
-    const act = () => actions[name](value);
-    if (name === "open" || name === "begin") last = last.then(act).catch(fail);
-    else act();
+    last = last.then(() => actions[name](value)).catch(fail);
   }
 };
