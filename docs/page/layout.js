@@ -68,11 +68,12 @@ export class Layout {
     this.origin = make("select", {}, ...Object.entries(words.origins).map(([value, text]) => new Option(text, value)));
     this.kind = make("select", { onchange: () => this.showChosen() },
       ...Object.entries(words.kinds).map(([value, text]) => new Option(text, value)));
-    this.compute = make("select", { onchange: () => this.tell("compute", this.compute.value) });
+    this.compute = make("select", { onchange: () => this.computeBy(this.compute.value) });
     this.seed = make("input", { type: "number", value: 0, min: 0, max: 2 ** 31 - 1, step: 1 });
     const labelled = (text, control) => make("label", { className: "labelled" }, make("span", {}, text), control);
     this.originRow = labelled(words.origin, this.origin);
     this.computeRow = labelled(words.compute, this.compute);
+    this.computeRow.hidden = true;
     this.kindRow = labelled(words.kind, this.kind);
     this.note = make("p", { className: "note", role: "status" });
     this.downloads = make("div");

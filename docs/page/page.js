@@ -65,15 +65,30 @@ class Page extends Layout {
     for (const [name, value] of Object.entries(data)) this[`on_${name}`](value);
   }
 
-  on_ready({ threads, kind, kinds, reason }) {
+  on_ready({ threads }) {
     this.threads = threads;
-    this.machine.title = reason;
-    this.compute.replaceChildren(...kinds.map((name) => new Option(words.computes[name], name)));
-    this.compute.value = kind;
-    this.computeRow.hidden = kinds.length < 2;
-    this.machine.textContent = words.machine({ threads, kind, version: about.version });
+    this.describe("processor");
     this.setState("idle");
     this.idleNote();
+  }
+
+  /** There is a graphics card; `kind` is what computes, unless there is a reason not to use it. */
+  on_card({ kind, reason }) {
+    this.machine.title = reason ?? "";
+    this.computeRow.hidden = Boolean(reason);
+    if (reason) return;
+    this.compute.replaceChildren(...Object.entries(words.computes).map(([name, text]) => new Option(text, name)));
+    this.compute.value = kind;
+    this.describe(kind);
+  }
+
+  computeBy(kind) {
+    this.tell("compute", kind);
+    this.describe(kind);
+  }
+
+  describe(kind) {
+    this.machine.textContent = words.machine({ threads: this.threads, kind, version: about.version });
   }
 
   on_failed(message) {
