@@ -93,7 +93,7 @@ def install() -> None:
 
 def compile_kernels(name: str) -> bytes:
     """kernels.ts as WebAssembly, in one of the four ways of KERNELS; made anew when it changes."""
-    output, sources = TOOLS / f"{name}.wasm", [HERE / "kernels.ts", HERE / "build.py"]
+    output, sources = TOOLS / f"{name}.wasm", [*HERE.glob("*.ts"), HERE / "build.py"]
     if output.exists() and all(output.stat().st_mtime > p.stat().st_mtime for p in sources):
         return output.read_bytes()
     options = ["--runtime", "stub", "--noAssert", "-O3", "--importMemory"]

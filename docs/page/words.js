@@ -18,7 +18,7 @@ export const words = {
   cameraTake: "Take the picture",
   cameraClose: "Close",
   cameraView: "what the camera sees",
-  cameraName: "camera",
+  cameraName: "from the camera",
   noCamera: "The camera does not answer; allow it for this page, or choose a file.",
   settings: "Settings",
   size: "size",
@@ -41,7 +41,7 @@ export const words = {
   running: "running; the faders count at once",
   rebuilding: (layer) => `looking for a picture with the same ${layer}`,
   paused: "paused",
-  stopped: (evaluation) => `stopped after ${evaluation} evaluations; this is the best picture so far`,
+  stopped: (count) => `stopped after ${count} evaluation${count === 1 ? "" : "s"}; this is the best picture so far`,
   done: "done",
   again: "other pictures or settings count from the next Start",
   progress: "evaluations done",
@@ -55,7 +55,7 @@ export const words = {
     ].filter(Boolean).join(" · "),
   percent: (share) => {
     if (!Number.isFinite(share)) return "?";
-    return `${share > 0.98 ? Math.floor(1000 * share) / 10 : Math.floor(100 * share)} %`;
+    return `${share > 0.98 ? Math.floor(1000 * share) / 10 : Math.floor(100 * share)}\u00a0%`;
   },
   before: { content: "photograph", style: "artwork" },
   after: "now",

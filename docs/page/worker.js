@@ -9,26 +9,38 @@ import { load } from "./plan.js";
 const MOST_THREADS = 8;
 const PAGES = { initial: 16, maximum: 16384 };
 
-const kinds = {}; // "processor" and, where there is one, "graphics": {machine, network, bottom}
+let known = null; // the network as it is in its file
+let card = null; // a graphics card, if there is one
+const kinds = {}; // "processor" and, once it has been used, "graphics": {machine, network, bottom}
 let kind = "processor";
 let run = null; // {descent, evaluations, first, paused}
 let number = 0; // of the run, so that an older loop ends
 
 async function open({ modules, weights, threads }) {
-  const known = readNetwork(weights);
-  const { machine, name } = await processor(modules, threads);
-  kinds.processor = withNetwork(machine, known);
-  let reason = ""; // why there is no graphics card
+  known = readNetwork(weights);
+  const machine = await processor(modules, threads);
+  kinds.processor = withNetwork(machine);
+  postMessage({ ready: { threads: machine.threads } });
   try {
-    const card = await Graphics.open();
-    if (card) kinds.graphics = withNetwork(card, known);
-    if (card && !(await agree())) throw Error("it computes something else");
-    if (card && !card.isSoftware) kind = "graphics";
+    card = await Graphics.open();
+    if (!card) return;
+    if (!card.isSoftware) await compute("graphics");
+    postMessage({ card: { kind } });
   } catch (error) {
-    reason = error.message;
-    delete kinds.graphics;
+    postMessage({ card: { reason: error.message } });
   }
-  postMessage({ ready: { threads: machine.threads, kernels: name, kind, kinds: Object.keys(kinds), reason } });
+}
+
+/** Let the next run be computed by this kind of machine. */
+async function compute(name) {
+  if (name === "graphics" && !kinds.graphics) {
+    kinds.graphics = withNetwork(card);
+    if (!(await agree())) {
+      delete kinds.graphics;
+      throw Error("graphics");
+    }
+  }
+  kind = name;
 }
 
 /** The best module that this browser takes: with products of one rounding, and with threads. */
@@ -41,17 +53,17 @@ async function processor(modules, threads) {
   const memory = new WebAssembly.Memory(shared ? { ...PAGES, shared } : PAGES);
   const count = shared ? Math.min(threads, MOST_THREADS) - 1 : 0;
   const helpers = Array.from({ length: count }, () => new Worker(self.location.href));
-  return { machine: new Machine(module, memory, helpers), name };
+  return new Machine(module, memory, helpers);
 }
 
-function withNetwork(machine, known) {
+function withNetwork(machine) {
   const network = load(machine, known);
   return { machine, network, bottom: machine.top };
 }
 
 /** Does the graphics card say what the processor says? Some drivers do not. */
 async function agree() {
-  const side = 48;
+  const side = 32;
   const [first, second] = [0, 1].map((seed) =>
     ({ planes: greyNoise(3 * side * side, seed), height: side, width: side }));
   const layers = { contentLayers: ["relu4_2"], styleLayers: ["relu1_1", "relu5_1"] };
@@ -141,7 +153,7 @@ const actions = {
   open,
   begin,
   help,
-  compute: (name) => (kind = name),
+  compute,
   turn: (knobs) => run?.descent.turn(knobs),
   pause: () => run && (run.paused = true),
   go: () => {
@@ -162,8 +174,6 @@ let last = Promise.resolve(); // one after the other: two may not use a machine 
 
 self.onmessage = ({ data }) => {
   for (const [name, value] of Object.entries(data)) {
-    const act = () => actions[name](value);
-    if (name === "open" || name === "begin") last = last.then(act).catch(fail);
-    else act();
+    last = last.then(() => actions[name](value)).catch(fail);
   }
 };
