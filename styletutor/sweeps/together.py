@@ -35,7 +35,7 @@ def crew(scheduler: str | Client | None = None, workers: int | None = None) -> I
 
     Processes of this machine, as many as `workers` (None: one for each core, as far as the memory
     goes), or those of a `scheduler`, as in `sweep`. Pixels, targets and sums travel to and fro at
-    each evaluation, 31 MB for a tile of 512 pixels; the picture and L-BFGS stay here. A tile whose
+    each evaluation, 40 MB for a tile of 512 pixels; the picture and L-BFGS stay here. A tile whose
     worker dies goes to another, and if all of them are gone, the picture is painted here. Sums come
     in any order, so bits do not repeat.
 
