@@ -140,7 +140,7 @@ def _section(swept: Sweep, points: Sequence[Point]) -> str:
         before, size = _before(photograph, painted)
         rest = zip(swept.axes[1:], point.place[1:], strict=True)
         title = ", ".join(a.caption(at) for a, at in rest if a.matters or a.is_pictures)
-        command = command_line(point, _report(painted), f"{name}.png")
+        command = command_line(point, _report(painted), painted.path.name)
         data = {"before": _link(before), "title": f"{name}: {title}", "command": command}
         given = " ".join(f'data-{key}="{html.escape(value)}"' for key, value in data.items())
         alt = f"{name} in the manner of {title}"

@@ -21,7 +21,7 @@ from styletutor.sweeps.grid import Axis
 
 Place = tuple[int, ...]
 COLUMNS, ROWS = 8, 20  # of one block
-CELL, GAP, LEFT, TITLE, HEAD = 2.0, 0.08, 1.3, 0.34, 0.52  # inches
+CELL, GAP, LEFT, TITLE, HEAD = 2.0, 0.08, 1.55, 0.34, 0.46  # inches
 TALLEST = 40.0  # inches of a page, at 120 dots each
 SIDE = 240  # dots of a cell
 NARROWEST = 4.5  # inches, for what is said above
@@ -141,7 +141,7 @@ def _draw(
                 say(middle, y + HEAD / 2, words, 9, 26, ha="center")
             y += HEAD
         for words, places, cell in zip(block.rows, block.grid, block.heights, strict=True):
-            say(GAP, y + cell / 2, words, 9, 15)
+            say(GAP, y + cell / 2, words, 9, 17)
             for at, place in enumerate(places):
                 x = left + at * (CELL + GAP)
                 axes = sheet.add_axes(
