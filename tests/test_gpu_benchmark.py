@@ -78,10 +78,11 @@ def test_verdicts() -> None:
         ],
         "tests": [{"tests": "40 passed, 1 failed", "passed": 40, "failed": 1}],
         "profile": [
+            {"warning": "no CUDA graph"},
             {"side": 256, "optimiser": "lbfgs", "class": "sums", "kernels": 9.0, "µs": 1.0},
             {"side": 256, "optimiser": "lbfgs", "kernels": 151.0, "µs": 500.0, "gaps": 0.05},
         ],
-        "memory": [{"forecast over it": 1.1}, {"forecast over it": 0.85}, {"why not": "…"}],
+        "memory": [{"warning": ""}, {"forecast over it": 1.1}, {"forecast over it": 0.85}],
         "memcheck": [{"why not": "compute-sanitizer is not here"}],
     }  # fmt: skip
     judged = [goal.judge(found) for goal in GOALS]

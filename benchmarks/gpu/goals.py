@@ -71,8 +71,9 @@ def share_of_rate(found: Found) -> float | None:
 def in_profile(found: Found, side: int, what: str) -> float | None:
     """Of the whole of a recorded step of L-BFGS."""
     rows = found.get("profile", ())
-    whole = [r for r in rows if r["side"] == side and r["optimiser"] == "lbfgs" and what in r]
-    return next((r[what] for r in whole if "class" not in r), None)
+    whole = (r for r in rows if what in r and "class" not in r)
+    how = (side, "lbfgs")
+    return next((r[what] for r in whole if (r["side"], r["optimiser"]) == how), None)
 
 
 def failures(found: Found) -> float | None:
@@ -121,7 +122,7 @@ def sizes_table(found: Found) -> list[str]:
     for name, precision in (("exact", "exact"), ("exact but in TF32", "tf32"), ("fast", "fast")):
         columns[name] = {**ours, "precision": precision}
     lines = [f"| pixels | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    for side in sorted({each["side"] for each in found.get("sizes", ())}):
+    for side in sorted({each["side"] for each in found.get("sizes", ()) if "side" in each}):
         took = [ms(found, side, **how) for how in columns.values()]
         cells = ["" if value is None else f"{value:.4g}" for value in took]
         lines.append(f"| {side} × {side} | {' | '.join(cells)} |")

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -188,8 +189,10 @@ def memcheck(setting: Setting) -> Iterator[dict]:
     checked = [tool, "--tool", "memcheck", "--leak-check", "no"] if tool else []
     child = [sys.executable, "-m", "benchmarks.gpu.parts", "five", str(setting.left())]
     child += ["--simulated"] * (setting.shrink > 1)
-    for way, more in (("eager", {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}), ("recorded", {})):
-        said = _output_of([*checked, *child], setting.left() - 5, {**more, "FIVE": way})
+    apart = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    for way, more, share in (("eager", apart, 0.5), ("recorded", {}, 1.0)):
+        limit = share * setting.left() - 3
+        said = _output_of([*checked, *child], limit, {**more, "FIVE": way})
         errors = re.search(r"ERROR SUMMARY: (\d+)", said)
         row = {"way": way, "five": '"evaluations": 5' in said}
         yield row | ({"errors": int(errors[1])} if errors else {"said": said[-300:]})
@@ -238,6 +241,8 @@ def main(arguments: list[str]) -> None:
         end=time.monotonic() + float(limit),
         shrink=16 if simulated else 1,
     )
+    # That a step cannot be recorded, say, is a finding as well.
+    warnings.showwarning = lambda said, *_, **__: print(json.dumps({"warning": str(said)}))
     for row in PARTS[name](setting):
         print(json.dumps(row), flush=True)
 
