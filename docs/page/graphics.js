@@ -69,12 +69,12 @@ export class Graphics {
     const { maxStorageBufferBindingSize: binding, maxBufferSize: most } = adapter.limits;
     const requiredLimits = { maxStorageBufferBindingSize: binding, maxBufferSize: most };
     const device = await adapter.requestDevice({ requiredLimits });
-    return new Graphics(device, Math.min(binding, most), adapter.info?.isFallbackAdapter ?? false);
+    const isSoftware = adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false;
+    return new Graphics(device, Math.min(binding, most), isSoftware);
   }
 
   constructor(device, most, isSoftware) {
-    Object.assign(this, { device, most, isSoftware, threads: 1, lists: new WeakMap(), lost: false });
-    device.lost.then(() => (this.lost = true));
+    Object.assign(this, { device, most, isSoftware, threads: 1, lists: new WeakMap() });
     const module = device.createShaderModule({ code: shaders });
     const { COMPUTE } = GPUShaderStage;
     this.layout = device.createBindGroupLayout({
@@ -169,10 +169,11 @@ export class Graphics {
       place += sizes[i];
     });
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await staging.mapAsync(GPUMapMode.READ).catch(() => {
+      throw Error("graphics"); // it was lost, as to another program or a crash of its driver
+    });
     const all = new Float32Array(staging.getMappedRange().slice(0));
     staging.destroy();
-    if (this.lost) throw Error("graphics");
     place = 0;
     return wanted.map(({ count, sum }) => {
       const values = all.subarray(place, (place += Math.ceil(count)));

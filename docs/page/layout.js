@@ -75,6 +75,8 @@ export class Layout {
     this.computeRow = labelled(words.compute, this.compute);
     this.computeRow.hidden = true;
     this.kindRow = labelled(words.kind, this.kind);
+    this.nested = make("input", { type: "checkbox", checked: true });
+    this.nestedRow = make("label", { className: "check" }, this.nested, words.nested);
     this.note = make("p", { className: "note", role: "status" });
     this.downloads = make("div");
     this.progress = make("progress", { max: 1, value: 0 });
@@ -92,7 +94,7 @@ export class Layout {
     prefers.addEventListener("change", () => paint(prefers.matches));
     theme.onclick = () => paint(document.documentElement.dataset.jpThemeLight === "true");
     paint(prefers.matches);
-    this.keepDesk = make("section", { className: "keep" }, this.kindRow, this.mapNode);
+    this.keepDesk = make("section", { className: "keep" }, this.kindRow, this.mapNode, this.nestedRow);
     const controls = make("div", { className: "row" },
       button("start", () => this.begin(), { className: "primary" }),
       button("pause", () => this.pauseOrGo()),

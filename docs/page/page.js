@@ -21,6 +21,7 @@ class Page extends Layout {
     const style = this.mode === "keep" && this.kind.value === "style";
     this.contents.node.hidden = style;
     this.styles.node.hidden = this.mode === "keep" && !style;
+    this.nestedRow.hidden = !style;
     if (this.state === "running" || this.state === "paused") return this.idleNote();
     const source = await (style ? this.styles : this.contents).chosen();
     this.view.show({ value: source.image, other: null, alt: words.beforeAlt(source.name), caption: "" });
@@ -113,7 +114,7 @@ class Page extends Layout {
       this.run = run;
       Object.assign(this.progress, { max: run.evaluations, value: 0 });
       this.setState("running");
-      this.say(run.mode === "paint" ? words.running : words.rebuilding(run.layer));
+      this.say(run.mode === "paint" ? words.running : words.rebuilding(words.kept(run.layers)));
       const { problem, origin: start, seed, evaluations } = run;
       this.tell("begin", { problem, start, seed, evaluations });
     } catch (error) {
@@ -154,15 +155,19 @@ class Page extends Layout {
     }
     const kind = this.kind.value;
     const [layer] = this.map.get("selected");
+    const before = kind === "style" && this.nested.checked ? desk.STYLE_LAYERS.filter((name) => name < layer) : [];
+    const layers = [...before, layer];
+    const shares = layers.map((name) => [`${kind} ${name}`, 1 / layers.length]);
     const image = await ready(kind === "content" ? this.contents : this.styles);
     const { height, width } = image.picture;
     return {
-      ...shared, kind, layer, sources: { image }, image: image.picture, origin: "noise", tvWeight: 0,
+      ...shared, kind, layers, sources: { image }, image: image.picture, origin: "noise", tvWeight: 0,
       height, width, names: [image.name],
       problem: {
-        content: kind === "content" ? image.picture : null, style: kind === "style" ? image.picture : null,
-        contentLayers: kind === "content" ? [layer] : [], styleLayers: kind === "style" ? [layer] : [],
-        knobs: { content: 1, style: 1, tv: 0, [`${kind} ${layer}`]: 1 }, wavelength: 0,
+        content: kind === "content" ? image.picture : null,
+        style: kind === "style" ? image.picture : null,
+        contentLayers: kind === "content" ? layers : [], styleLayers: kind === "style" ? layers : [],
+        knobs: { content: 1, style: 1, tv: 0, ...Object.fromEntries(shares) }, wavelength: 0,
       },
     };
   }
@@ -202,10 +207,10 @@ class Page extends Layout {
     if (run === this.run && !run.best) this.view.show({ value, alt: words.afterAlt(evaluation), caption: this.captionOf(run, evaluation) });
   }
 
-  captionOf({ mode, names, size, kind, layer }, evaluation) {
+  captionOf({ mode, names, size, kind, layers }, evaluation) {
     const [content, style] = names;
     if (mode === "paint") return words.caption({ content, style, size, evaluation });
-    return words.captionKept({ kind, layer, name: content, size, evaluation });
+    return words.captionKept({ kind, layers, name: content, size, evaluation });
   }
 
   pauseOrGo() {
@@ -233,7 +238,7 @@ class Page extends Layout {
     this.setState("idle");
     this.say(text);
     this.kept.push(run);
-    const label = run.mode === "paint" ? run.names.join(" · ") : run.layer;
+    const label = run.mode === "paint" ? run.names.join(" · ") : words.kept(run.layers);
     this.shelfPart.hidden = false;
     const items = [...this.shelf.get("items"), { image: run.png, label, alt: this.captionOf(run, run.done) }];
     this.shelf.show({ items, selected: [items.length - 1] });

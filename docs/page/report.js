@@ -16,7 +16,7 @@ export function report(run, about) {
         content_layers: run.contentLayers, style_layers: run.styleLayers, content_weight: 1,
         style_weight: run.styleWeight, tv_weight: run.tvWeight, epsilon: 1e-8, beta1: 0.9, beta2: 0.999,
       }
-    : { ...shared, image: run.imageFile, layers: [run.layer], tv_weight: run.tvWeight };
+    : { ...shared, image: run.imageFile, layers: run.layers, tv_weight: run.tvWeight };
   if (run.mode !== "paint") delete settings.pooling;
   const terms = ({ evaluation, size, parts, ...losses }) => losses;
   return {

@@ -63,12 +63,15 @@ export const words = {
   afterAlt: (evaluation) => `the picture after ${evaluation} evaluations`,
   caption: ({ content, style, size, evaluation }) =>
     `${content} in the manner of ${style} · ${size} px, ${evaluation} evaluations, pocket network`,
-  captionKept: ({ kind, layer, name, size, evaluation }) =>
-    `${kind === "content" ? "what" : "the style that"} ${layer} keeps of ${name} · ${size} px, ` +
+  kept: (layers) => (layers.length > 1 ? `${layers[0]} to ${layers.at(-1)}` : layers[0]),
+  captionKept: ({ kind, layers, name, size, evaluation }) =>
+    `${kind === "content" ? "what" : "the style that"} ${words.kept(layers)} ` +
+    `${layers.length > 1 ? "keep" : "keeps"} of ${name} · ${size} px, ` +
     `${evaluation} evaluations, pocket network`,
   shelf: "Shelf",
   kind: "keeps",
   kinds: { content: "content: what is where", style: "style: what goes together" },
+  nested: "with the layers before it, as far as a transfer uses them",
   layers: "layers of the network",
   curves: "Loss by term",
   curvesByLayer: "Loss by layer",
