@@ -75,7 +75,7 @@ def predict(
 def _history(optimiser: str, room: Room) -> int:
     """How many pictures an optimiser has in memory."""
     if optimiser == "lbfgs":
-        return 3 if room.on_disk else 2 * LBFGS().history + 7
+        return 0 if room.on_disk else 2 * LBFGS().history + 7
     return 2
 
 
