@@ -260,7 +260,8 @@ def test_tensors_of_another_kind_are_refused(optimiser: str, tmp_path: Path) -> 
     crafted.append({"evaluation": torch.tensor(torch.inf)})
     for name, tensor in sound.items():
         for other in (None, tensor[..., None], tensor[None], tensor.to(torch.complex64)):
-            crafted.append({name: other})
+            if other is not None or name != "optimiser.basis":  # which was on disk, then
+                crafted.append({name: other})
     for change in crafted:
         tensors = {name: t for name, t in {**sound, **change}.items() if t is not None}
         craft(path, saved, tensors)
