@@ -170,6 +170,14 @@ def test_turn_pause_go_on_stop_and_look_back(studio: Studio, tmp_path: Path) -> 
     assert {"style", "style relu5_1"} <= names
     assert "style relu5_1" in report["history"][0]["parts"]
     assert "style relu5_1" not in report["history"][-1]["parts"]
+    again = tmp_path / "again.json"
+    replay = ["transfer", "--settings", str(tmp_path / "transfer.json"), "--report", str(again)]
+    assert main([*replay, "--output", str(tmp_path / "again.png")]) == 0
+    repeated = json.loads(again.read_text())
+    assert repeated["evaluations"] == report["evaluations"]
+    assert [row["evaluation"] for row in repeated["turned"]] == [
+        row["evaluation"] for row in report["turned"]
+    ]
 
     divider = page.get_by_role("slider", name="divider between the two pictures")
     divider.press("End")
@@ -213,6 +221,10 @@ def test_what_a_layer_keeps(studio: Studio, tmp_path: Path, kind: str) -> None:
     how = {"vgg": vgg, "evaluations": 1, "precision": "exact", "progress": False}
     start = rebuild(target, layers, **how).loss["start"]["total"]
     assert report["loss"]["start"]["total"] == pytest.approx(start, rel=0.05)
+    settings, again = (str(tmp_path / name) for name in (f"{kind}.json", "again.png"))
+    assert main(["reconstruct", kind, "--settings", settings, "--output", again]) == 0
+    saved = st.load_image(tmp_path / f"{kind}.png")
+    assert (st.load_image(again) - saved).abs().mean() < 0.05
 
 
 def test_a_file_that_is_no_picture_is_refused(studio: Studio, tmp_path: Path) -> None:

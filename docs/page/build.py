@@ -78,11 +78,12 @@ def compose() -> str:
 
 def install() -> None:
     """npm's packages, where they are not there yet or the list of them has changed."""
+    found = shutil.which("node") and shutil.which("npm")
+    if not found or int(run("node", "-p", "parseInt(process.versions.node)", cwd=HERE)) < 20:
+        raise SystemExit("the page is built with node 20 or newer and npm; install them first")
     lock, mark = HERE / "package-lock.json", TOOLS / "installed"
     if mark.exists() and mark.read_bytes() == lock.read_bytes():
         return
-    if not shutil.which("npm"):
-        raise SystemExit("the page is built with node 20 or newer and npm; install them first")
     TOOLS.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(HERE / name, TOOLS / name)
