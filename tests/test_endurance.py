@@ -115,14 +115,14 @@ def test_a_capture_that_is_broken_off(
 ) -> None:
     """A value is read in its midst, which CUDA forbids: the descent goes on where it was."""
     expected = [step.losses["total"] for step in descend(*make(place.device), 12)]
-    original, before = Engine._next, torch.cuda.current_stream()
+    original, before = Engine._looked_at, torch.cuda.current_stream()
 
-    def look(self: Engine, point: object) -> object:
-        result = original(self, point)
+    def look(self: Engine, image: object, point: object) -> object:
+        result = original(self, image, point)
         result.losses.sum().item()
         return result
 
-    monkeypatch.setattr(Engine, "_next", look)
+    monkeypatch.setattr(Engine, "_looked_at", look)
     with pytest.warns(UserWarning, match="no CUDA graph"):
         steps = list(descend(*make(place.device), 12))
     assert [step.losses["total"] for step in steps] == pytest.approx(expected, rel=1e-3)

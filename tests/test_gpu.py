@@ -192,15 +192,15 @@ def test_a_knob_that_changes_its_length_is_taken_up() -> None:
 
 def test_a_recording_that_fails_in_its_midst_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = totals(list(descend(*make("cuda"), 20)))
-    original = Engine._next
+    original = Engine._looked_at
 
-    def fail(self: Engine, point: object) -> object:
-        result = original(self, point)
+    def fail(self: Engine, image: object, point: object) -> object:
+        result = original(self, image, point)
         if torch.cuda.is_current_stream_capturing():
             raise RuntimeError("in the midst")
         return result
 
-    monkeypatch.setattr(Engine, "_next", fail)
+    monkeypatch.setattr(Engine, "_looked_at", fail)
     with pytest.warns(UserWarning, match="no CUDA graph"):
         steps = list(descend(*make("cuda"), 20))
     assert totals(steps) == pytest.approx(expected, rel=1e-3)

@@ -129,14 +129,14 @@ def test_a_broken_recording_is_the_last(
 ) -> None:
     """A value is read back in its midst: the descent goes on, on the stream where it was."""
     expected = list(descend(*make(), 12))
-    original = Engine._next
+    original = Engine._looked_at
 
-    def look(self: Engine, point: object) -> object:
-        result = original(self, point)
+    def look(self: Engine, image: object, point: object) -> object:
+        result = original(self, image, point)
         result.losses.sum().item()
         return result
 
-    monkeypatch.setattr(Engine, "_next", look)
+    monkeypatch.setattr(Engine, "_looked_at", look)
     with pytest.warns(UserWarning, match="no CUDA graph") as caught:
         steps = list(descend(*make(), 12))
         assert_same(steps, expected)

@@ -126,7 +126,7 @@ def test_descents_stay_together(optimiser: str, tiny_vgg: VGG) -> None:
     paths: list[Iterator] = []
     for tile in (None, 32):
         objective = Objective(vgg, tile=tile, **aims(size))
-        paths.append(descend(objective, doubles(2, *size), 12, method=Method(optimiser=optimiser)))
+        paths.append(descend(objective, doubles(2, *size), 8, method=Method(optimiser=optimiser)))
     for one, other in zip(*paths, strict=True):
         torch.testing.assert_close(one.image, other.image, rtol=0, atol=1e-7)
         assert sum_terms(one.parts)["total"] == pytest.approx(sum_terms(other.parts)["total"])
@@ -147,7 +147,7 @@ def test_bfloat16_is_as_near_as_it_is_to_itself_turned_around(tiny_vgg: VGG) -> 
 
 def test_a_transfer_in_tiles_and_its_report(tmp_path: Path) -> None:
     """The picture is that of the whole, and the report paints it again."""
-    how = {"evaluations": 4, "size": 96, "vgg": st.load_vgg("pocket"), "precision": "exact"}
+    how = {"evaluations": 3, "size": 96, "vgg": st.load_vgg("pocket"), "precision": "exact"}
     whole = st.transfer("astronaut", "stained-glass", **how)
     tiled = st.transfer("astronaut", "stained-glass", tile=48, **how)
     assert tiled.settings["tile"] == 48

@@ -52,24 +52,24 @@ def test_the_gradient_is_that_of_one_process(cluster: Any, statistic: str) -> No
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_a_worker_that_is_killed_is_no_loss(cluster: Any) -> None:
     photo, killed = random_pictures(1, 100, 140), []
-    how = {"vgg": st.load_vgg("pocket", device="cpu"), "evaluations": 6, "tile": 48}
+    how = {"vgg": st.load_vgg("pocket", device="cpu"), "evaluations": 3, "tile": 48}
     how |= {"precision": "exact"}
     alone = st.transfer(photo, photo.flip(3), **how)
 
     def kill(step: Any) -> None:
-        if step.evaluation == 2:
+        if step.evaluation == 1:
             killed.append(next(iter(cluster.run(os.getpid).values())))
             os.kill(killed[0], signal.SIGKILL)
 
     with st.crew(cluster) as crew:
         shared = st.transfer(photo, photo.flip(3), crew=crew, on_step=kill, **how)
-    assert killed and len(shared.history) == 6
+    assert killed and len(shared.history) == 3
     torch.testing.assert_close(shared.image, alone.image, rtol=0, atol=2e-3)
 
 
 def test_a_crew_that_is_gone_leaves_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = random_pictures(1, 100, 140)
-    how = {"vgg": st.load_vgg("pocket", device="cpu"), "evaluations": 4, "tile": 48}
+    how = {"vgg": st.load_vgg("pocket", device="cpu"), "evaluations": 3, "tile": 48}
     how |= {"precision": "exact"}
     alone = st.transfer(photo, photo.flip(3), **how)
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
@@ -77,7 +77,7 @@ def test_a_crew_that_is_gone_leaves_the_picture(monkeypatch: pytest.MonkeyPatch)
         client = distributed.Client(made)
 
         def leave(step: Any) -> None:
-            if step.evaluation == 2:
+            if step.evaluation == 1:
                 client.close()
 
         hands = together._Together(client)

@@ -9,7 +9,7 @@ from functools import partial
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
 from styletutor.network import fused
-from styletutor.network.tiles import cut, smallest_tile
+from styletutor.network.tiles import largest_seen, smallest_tile
 from styletutor.network.vgg import VGG, in_one
 from styletutor.pictures.images import is_whole
 
@@ -59,7 +59,7 @@ def predict(
     """
     layers = {*content_layers, *style_layers}
     counts = batch if isinstance(batch, Mapping) else dict.fromkeys(layers, batch)
-    seen = _largest(vgg, size, counts, room.tile)
+    seen = largest_seen(vgg, size, counts, room.tile)
     picture = max(counts.values()) * 3 * size[0] * size[1] * FLOAT
     copies = sum(p.numel() for p in vgg.convolutions.parameters()) * FLOAT
     descent = (
@@ -68,7 +68,7 @@ def predict(
         + _evaluation(vgg, seen, content_layers, style_layers, counts, regions)
         + (copies if precision == "fast" else 0)
     )
-    looks = (_largest(vgg, style, style_layers, room.tile) for style in styles if style_layers)
+    looks = (largest_seen(vgg, style, style_layers, room.tile) for style in styles if style_layers)
     return max(descent, *(_look(vgg, style, style_layers) for style in looks), 0)
 
 
@@ -77,15 +77,6 @@ def _history(optimiser: str, room: Room) -> int:
     if optimiser == "lbfgs":
         return 0 if room.on_disk else 2 * LBFGS().history + 7
     return 2
-
-
-def _largest(
-    vgg: VGG, size: Sequence[int], layers: Collection[str], tile: int | None
-) -> Sequence[int]:
-    """What the largest tile of a picture sees."""
-    tiles = cut(vgg, size, layers, tile)
-    rows, columns = zip(*tiles, strict=True)
-    return [max(span.high - span.low for span in spans) for spans in (rows, columns)]
 
 
 def _bytes(vgg: VGG, values: int, width: int = FLOAT) -> int:

@@ -74,10 +74,16 @@ def cut(vgg: VGG, size: Sequence[int], layers: Iterable[str], tile: int | None) 
     the receptive field has more than the stride. Where the picture ends, so does what it sees, and
     the padding is that of the whole picture.
     """
-    deepest = vgg.deepest(layers)
-    reach = (deepest.receptive_field - deepest.stride) // 2
-    rows, columns = (_spans(side, tile or side, deepest.stride, reach) for side in size)
+    rows, columns = _spans(vgg, size, layers, tile)
     return [Tile(row, column) for row in rows for column in columns]
+
+
+def largest_seen(
+    vgg: VGG, size: Sequence[int], layers: Iterable[str], tile: int | None
+) -> tuple[int, int]:
+    """Height and width of the most that one of these tiles sees."""
+    rows, columns = _spans(vgg, size, layers, tile)
+    return max(span.high - span.low for span in rows), max(s.high - s.low for s in columns)
 
 
 def smallest_tile(vgg: VGG, layers: Iterable[str]) -> int:
@@ -105,7 +111,15 @@ def features_by_tiles(
     return whole
 
 
-def _spans(length: int, tile: int, stride: int, reach: int) -> list[Span]:
+def _spans(
+    vgg: VGG, size: Sequence[int], layers: Iterable[str], tile: int | None
+) -> list[list[Span]]:
+    deepest = vgg.deepest(layers)
+    reach = (deepest.receptive_field - deepest.stride) // 2
+    return [_along(side, tile or side, deepest.stride, reach) for side in size]
+
+
+def _along(length: int, tile: int, stride: int, reach: int) -> list[Span]:
     """Tiles along a side, as equal as they can be in steps of `stride`."""
     units = max(1, length // stride)
     count = -(-units // max(1, tile // stride))

@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from styletutor.machine import GIB, default_device, free_bytes
 from styletutor.sweeps.worker import Order, Painting, fault, ignore_ctrl_c, paint
 from styletutor.version import __version__
@@ -222,6 +220,7 @@ def _silent() -> Iterator[None]:
 
 
 def _cores() -> int:
+    import psutil
     from dask.system import CPU_COUNT  # what a container, or a scheduler of batches, leaves of them
 
     return max(1, min(CPU_COUNT, psutil.cpu_count(logical=False) or CPU_COUNT))
