@@ -1,5 +1,7 @@
 """A network small enough for float64 oracles, and pictures for it."""
 
+import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
@@ -20,6 +22,8 @@ OF_THE_LAB = [
 MISSING = [module for module in LAB if find_spec(module) is None]
 collect_ignore = OF_THE_LAB if MISSING else []
 
+ENVIRONMENT = dict(os.environ)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WIDTHS = (4, 5, 6, 7, 8)
 
 
@@ -47,6 +51,19 @@ def random_pictures(*shape: int, seed: int = 0) -> Tensor:
     coarse = torch.rand(batch, 3, 5, 5, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
     return (0.1 + 0.7 * smooth + 0.1 * torch.rand(smooth.shape, generator=generator)).clamp(0, 1)
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads() -> Iterator[None]:
+    """A test, or dask in it, may change how many threads there are, here or in what is started
+    later: with another number the last bits are others."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    for name in THREADS:
+        os.environ.pop(name, None)
+        if name in ENVIRONMENT:
+            os.environ[name] = ENVIRONMENT[name]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -159,6 +160,14 @@ def test_a_folder_without_pictures_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def wait_until(page: Any, condition: str) -> None:
+    """Asked from here: the page lets nothing be evaluated in it again and again."""
+    until = time.monotonic() + 20
+    while not page.evaluate(condition):
+        assert time.monotonic() < until, condition
+        page.wait_for_timeout(20)
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1920, "dark")])
 def test_in_a_browser(chromium: Browser, made: Path, width: int, scheme: str) -> None:
     """From disk, without asking anybody for anything, and without a fault."""
@@ -179,7 +188,7 @@ def test_in_a_browser(chromium: Browser, made: Path, width: int, scheme: str) ->
         page.locator("a.card").nth(2).click()
         stage = page.locator(".stage")
         loaded = "[...document.querySelectorAll('.stage img')].every(i => i.naturalWidth === 32)"
-        page.wait_for_function(loaded)
+        wait_until(page, loaded)
         box = stage.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
         assert box["y"] >= 0 and box["y"] + box["height"] <= 800
@@ -195,7 +204,7 @@ def test_in_a_browser(chromium: Browser, made: Path, width: int, scheme: str) ->
         command = page.locator("dialog code").text_content()
         assert command == html.unescape(cards(read(made))[3]["data-command"])
         page.locator(".copy").click()
-        page.wait_for_function("document.querySelector('.copy').textContent === 'Copied'")
+        wait_until(page, "document.querySelector('.copy').textContent === 'Copied'")
         page.keyboard.press("Escape")
         assert not page.locator("dialog").is_visible()
     assert not faults

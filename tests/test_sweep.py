@@ -484,3 +484,10 @@ def test_no_style_and_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -
     (tmp_path / "file").write_text("x")
     words = ["sweep", "--content", "coffee", "--styles", "coins", *WORDS, "--output"]
     assert "is a file, expected a folder" in refused(capsys, [*words, str(tmp_path / "file")])
+
+
+def test_the_environment_is_left_as_it_was(tmp_path: Path) -> None:
+    """dask sets OMP_NUM_THREADS for its processes in this one; others would start with it."""
+    before = dict(os.environ)
+    st.sweep("coffee", "stained-glass", tmp_path, workers=1, progress=False, **SMALL)
+    assert dict(os.environ) == before

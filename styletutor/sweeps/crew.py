@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -113,6 +114,7 @@ def hired(
     """
     dask, distributed = _dask()
     with ExitStack() as stack:
+        stack.enter_context(_environment_kept())
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_silent())
         if isinstance(scheduler, distributed.Client):
@@ -217,6 +219,19 @@ def _silent() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """What dask sets for its processes it leaves set in this one, whose other children would then
+    have one thread, and other bits."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _cores() -> int:
