@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -33,6 +34,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
                 break
             time.sleep(0.1)
         assert found, log.read_text()
+        for _ in range(100):  # it says where it will be before it is there
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                break
+            time.sleep(0.1)
         yield found.groups()
     finally:
         subprocess.run([sys.executable, "-m", "jupyter", "server", "stop", str(port)], check=False)
