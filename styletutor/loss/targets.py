@@ -66,12 +66,7 @@ class Targets:
                 for p, f in self.factors.items()]  # fmt: skip
         self.common = torch.stack(torch.broadcast_tensors(*rows))
 
-    def measure(
-        self,
-        part: str,
-        features: Tensor,
-        pick: Callable[[Tensor], Tensor] = lambda values: values,
-    ) -> Tensor:
+    def measure(self, part: str, features: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor:
         """What the loss of a part needs to know of features (n, C, H, W).
 
         Of content Σ (F - P)², (n,), where `pick` chooses from targets (B, …) those of the n. Of a

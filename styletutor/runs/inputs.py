@@ -29,7 +29,7 @@ from styletutor.pictures.images import (
     resize_image,
     too_large,
 )
-from styletutor.pictures.loading import load_image, load_mask, spelt
+from styletutor.pictures.loading import is_sample, load_image, load_mask, spelt
 from styletutor.pictures.reading import mask_of, picture_of
 
 Picture = Tensor | str | Path | np.ndarray | Image.Image
@@ -203,7 +203,7 @@ def _to_width(given: Picture, vgg: VGG, width: int, what: str) -> Tensor:
     if width * max(1, width * height // before) > MAX_PIXELS:
         raise too_large(what, f"{width} x {width * height // before}")
     size = max(1, round(width * max(height, before) / before))
-    if isinstance(given, str | Path):  # an artwork is painted at that size
+    if isinstance(given, str | Path) and is_sample(given):  # an artwork is painted at that size
         return load_image(given, size, enlarge=True).to(picture)
     return resize_image(picture, size, enlarge=True)
 
