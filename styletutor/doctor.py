@@ -35,8 +35,8 @@ def examine(vgg: VGG) -> Iterator[str]:
         f"{name} {_version(name)}" for name in ("torch", "torchvision", "jupyterlab", "ipywidgets")
     )
     yield f"device      {_describe(vgg.device)}"
-    memory = psutil.virtual_memory()
-    yield f"memory      {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
+    free, total = free_bytes(torch.device("cpu")), psutil.virtual_memory().total
+    yield f"memory      {free / GIB:.1f} of {total / GIB:.1f} GiB free"
     yield f"weights     in use: {vgg.name} (trained on: {vgg.trained_on})"
     yield f"            vgg19: {describe_vgg19()}"
     seconds = measure(vgg)

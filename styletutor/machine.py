@@ -11,13 +11,18 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import torch
 
 GIB = 2**30
+# Of control groups, in both versions: the bound, what is taken, and what of it is files that the
+# system drops when it needs the room.
+GROUPS_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+GROUPS_2 = ("memory.max", "memory.current", "inactive_file")
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _lock = threading.Lock()
@@ -160,7 +165,7 @@ def give_back() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What is free on the device, as far as its system tells."""
+    """What is free on the device, as far as its system tells, and in a container what it leaves."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         number = torch.cuda.current_device() if device.index is None else device.index
@@ -171,7 +176,38 @@ def free_bytes(device: torch.device) -> int:
         return free
     import psutil  # late: an image for GPUs often has PyTorch and little else
 
-    return psutil.virtual_memory().available
+    return min(psutil.virtual_memory().available, *_free_in_groups())
+
+
+def _free_in_groups(root: Path = Path("/")) -> list[int]:
+    """What each control group of Linux that the process is in lets it still take: a container's
+    bound, or a job's, of which the system's own figure knows nothing. None without a bound."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # another system
+        return []
+    found = []
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds == "":
+            top, names = root / "sys/fs/cgroup", GROUPS_2
+        elif "memory" in kinds.split(","):
+            top, names = root / "sys/fs/cgroup/memory", GROUPS_1
+        else:
+            continue
+        group = top / path.lstrip("/")
+        # In a container the path is often the host's, and of its folders only the top is there.
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(top):
+                with suppress(OSError, ValueError):  # not there, or no bound: "max"
+                    found.append(_free_in(folder, *names))
+    return found
+
+
+def _free_in(group: Path, limit: str, used: str, files: str) -> int:
+    bound, taken = (int((group / name).read_text()) for name in (limit, used))
+    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return max(0, bound - taken + int(stat.get(files, 0)))
 
 
 def _switch(products: str, convolutions: str, deterministic: bool) -> tuple[str, str, bool]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from styletutor.network.vgg import VGG, layer_table
 
-pytest_plugins = ["browser", "graphs", "page"]
+pytest_plugins = ["browser", "graphs", "page", "workers"]
 
 # A machine with a GPU often has PyTorch and little else; the core's tests need no more.
 LAB = ("nbformat", "ipywidgets", "anywidget", "jupyter_server", "voila")

@@ -14,6 +14,7 @@ from conftest import random_pictures
 from torch.profiler import ProfilerActivity, profile
 
 import styletutor as st
+from styletutor import machine
 from styletutor.cookbook.published import STYLE_LAYERS
 from styletutor.descent import descend, forecast
 from styletutor.descent.forecast import largest_side, predict
@@ -228,3 +229,46 @@ def test_the_real_error_of_a_full_computer_is_known() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(error.value)
+
+
+GROUP_2 = ("memory.max", "memory.current", "inactive_file")
+GROUP_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _group(folder: Path, names: tuple[str, str, str], bound: object, used: int, files: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    limit, usage, inactive = names
+    (folder / limit).write_text(f"{bound}\n")
+    (folder / usage).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 12\n{inactive} {files}\n")
+
+
+@pytest.mark.parametrize(
+    ("membership", "groups", "free"),
+    [
+        # In a container the path is the host's, and only the group at the top can be seen.
+        ("0::/kubepods/pod1", {"": (GROUP_2, 2 * GIB, GIB, GIB // 4)}, [5 * GIB // 4]),
+        ("7:memory:/docker/1", {"memory": (GROUP_1, GIB, GIB // 2, 0)}, [GIB // 2]),
+        # A job of a batch system has a bound of its own, and so may have the group around it.
+        (
+            "4:cpu:/\n3:memory:/slurm/job/step\n0::/",
+            {
+                "memory/slurm/job/step": (GROUP_1, 3 * GIB, GIB, 0),
+                "memory/slurm": (GROUP_1, GIB, 2 * GIB, 0),
+            },
+            [2 * GIB, 0],
+        ),
+        ("0::/", {"": (GROUP_2, "max", GIB, 0)}, []),
+        (None, {}, []),
+    ],
+)
+def test_a_containers_bound_is_known(
+    tmp_path: Path, membership: str | None, groups: dict[str, Any], free: list[int]
+) -> None:
+    """Files as Linux has them: the system's own figure is that of the whole machine."""
+    if membership is not None:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(membership + "\n")
+    for path, values in groups.items():
+        _group(tmp_path / "sys/fs/cgroup" / path, *values)
+    assert machine._free_in_groups(tmp_path) == free

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import logging
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ import torch
 from PIL import Image
 from test_cli import refused, save_pocket
 from torch import Tensor
+from workers import make_cluster
 
 import styletutor as st
 from styletutor.cli import main
@@ -33,7 +33,7 @@ from styletutor.sweeps.grid import Axis, defaults, make_grid
 from styletutor.sweeps.sheet import save_sheets
 from styletutor.sweeps.worker import Order, fault, paint
 
-distributed = pytest.importorskip("distributed", reason="dask is not installed: extra `cluster`")
+pytest.importorskip("distributed", reason="dask is not installed: extra `cluster`")
 pytest.importorskip("cryptography", reason="cryptography is not installed: extra `cluster`")
 
 LAYERS = {"content_layers": ["relu2_2"], "style_layers": ["relu1_1", "relu2_1"]}
@@ -41,16 +41,6 @@ SMALL = {"size": 40, "evaluations": 3, "weights": "pocket", "device": "cpu", **L
 WORDS = ["--size", "40", "--weights", "pocket", "--content-layers", "relu2_2", "--style-layers",
          "relu1_1", "--device", "cpu"]  # fmt: skip
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A client of two workers of one thread each."""
-    how = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0}
-    quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(**how, **quiet) as made, distributed.Client(made) as client:
-        client.run(torch.set_num_threads, 1)
-        yield client
 
 
 @pytest.fixture
@@ -358,9 +348,7 @@ def test_interrupted_and_resumed(where: str, address: str, tmp_path: Path) -> No
 
 
 def test_a_scheduler_that_is_gone_is_named(tmp_path: Path) -> None:
-    how = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "memory_limit": 0}
-    quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(**how, **quiet) as made:
+    with make_cluster(1, processes=False) as made:
         tcp = {"scheduler": made.scheduler_address, **SMALL}
         with pytest.raises(ConnectionError, match="the same command goes on"):
             st.sweep("coffee", "coins", tmp_path, vary={"seed": range(9)}, start="noise",

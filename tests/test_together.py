@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
 from test_tiles import aims, doubles, loss_and_gradient
+from workers import make_cluster
 
 import styletutor as st
 from styletutor.loss.objective import Objective
@@ -20,15 +19,6 @@ from styletutor.sweeps import together
 
 distributed = pytest.importorskip("distributed", reason="dask is not installed: extra `cluster`")
 pytest.importorskip("cryptography", reason="cryptography is not installed: extra `cluster`")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A client of two workers of one thread each."""
-    how = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0}
-    quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(**how, **quiet) as made, distributed.Client(made) as client:
-        yield client
 
 
 @pytest.mark.parametrize("statistic", ["gram", "wasserstein", "sliced"])
@@ -72,8 +62,7 @@ def test_a_crew_that_is_gone_leaves_the_picture(monkeypatch: pytest.MonkeyPatch)
     how = {"vgg": st.load_vgg("pocket", device="cpu"), "evaluations": 3, "tile": 48}
     how |= {"precision": "exact"}
     alone = st.transfer(photo, photo.flip(3), **how)
-    quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **quiet) as made:
+    with make_cluster(1) as made:
         client = distributed.Client(made)
 
         def leave(step: Any) -> None:

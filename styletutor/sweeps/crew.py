@@ -7,7 +7,7 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -48,12 +48,15 @@ class Crew:
         One that comes later is looked at before its first picture.
         """
         for weights, sha256 in networks.items():
-            asked = (weights, sha256, __version__, device)
-            for worker, said in self.client.run(fault, *asked, on_error="return").items():
-                if isinstance(said, BaseException):
-                    said = f"cannot run styletutor {__version__} ({said}); install it there"
-                if said:
-                    raise ValueError(f"the worker {worker} {said}")
+            self.ask(fault, weights, sha256, __version__, device)
+
+    def ask(self, fault_of: Callable[..., str], *arguments: Any) -> None:
+        """Raise ValueError if a worker says that something is wrong with it, or cannot say it."""
+        for worker, said in self.client.run(fault_of, *arguments, on_error="return").items():
+            if isinstance(said, BaseException):
+                said = f"cannot run styletutor {__version__} ({said}); install it there"
+            if said:
+                raise ValueError(f"the worker {worker} {said}")
 
     def paint(self, orders: Iterable[tuple[Any, Order]]) -> Iterator[tuple[Any, Painting | str]]:
         """Each order's name with its painting, or why there is none, as they come.

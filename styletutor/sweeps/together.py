@@ -17,6 +17,7 @@ from styletutor.loss.pieces import Hands
 from styletutor.machine import warn
 from styletutor.network.vgg import VGG
 from styletutor.sweeps.crew import GONE, check_installed, hired
+from styletutor.sweeps.worker import other_version
 from styletutor.version import __version__
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ def crew(scheduler: str | Client | None = None, workers: int | None = None) -> I
     """
     check_installed()
     with hired(scheduler, workers, MANY, "cpu") as found:
-        for worker, version in found.client.run(_version, on_error="return").items():
-            if version != __version__:
-                raise ValueError(
-                    f"the worker {worker} has styletutor {version}, not {__version__}; install the "
-                    "same version there"
-                )
+        found.ask(other_version, __version__)
         yield _Together(found.client)
 
 
@@ -144,7 +140,3 @@ def _work(token: str, network: bytes | None, function: Callable[..., Any], packe
         return None
     torch.set_num_threads(1)
     return function(here, *pickle.loads(packed))
-
-
-def _version() -> str:
-    return __version__

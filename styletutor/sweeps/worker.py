@@ -58,10 +58,18 @@ def ignore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def other_version(version: str) -> str:
+    """What is wrong with this worker for whoever has such a version; "" if nothing is."""
+    if version == __version__:
+        return ""
+    return f"has styletutor {__version__}, not {version}; install the same version there"
+
+
 def fault(weights: str, sha256: str, version: str, device: str | None) -> str:
     """What is wrong with this worker for such pictures; "" if nothing is."""
-    if version != __version__:
-        return f"has styletutor {__version__}, not {version}; install the same version there"
+    wrong = other_version(version)
+    if wrong:
+        return wrong
     try:
         own = _network(weights, device).sha256
     except (ValueError, OSError) as error:
