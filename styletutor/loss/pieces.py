@@ -20,6 +20,7 @@ from styletutor.loss.losses import or_one
 from styletutor.loss.needs import Needs
 from styletutor.loss.parts import Part
 from styletutor.loss.statistics import Statistic
+from styletutor.machine import give_back
 from styletutor.network.tiles import Tile, cut
 from styletutor.network.vgg import VGG
 
@@ -47,7 +48,9 @@ def one_after_another(
     function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]
 ) -> Iterator[tuple[int, Any]]:
     """The hands of one process."""
-    return ((number, function(*job)) for number, job in enumerate(jobs))
+    for number, job in enumerate(jobs):
+        yield number, function(*job)
+        give_back()  # or what a C library keeps of each tile grows from one to the next
 
 
 def look(

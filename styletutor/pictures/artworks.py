@@ -11,6 +11,7 @@ from contextvars import ContextVar
 import numpy as np
 from scipy import fft, ndimage, spatial
 
+AT_ONCE = 2**20  # samples of strokes, or pixels
 _times = ContextVar("times", default=1)
 
 
@@ -73,6 +74,12 @@ def _finish(canvas, relief=None, depth=0.3) -> np.ndarray:
     return canvas.reshape(len(canvas) // 2, 2, -1, 2, 3).mean((1, 3)).clip(0, 1).astype("f4")
 
 
+def _parts(whole: int, most: int) -> Iterator[slice]:
+    """Of a row of things, some after the others: what is made of all at once takes gigabytes."""
+    most = max(1, most)
+    return (slice(start, start + most) for start in range(0, whole, most))
+
+
 def _paint(rng, picture, angle, layers, depth, tip=2) -> np.ndarray:
     """The picture in strokes along `angle`: layers of (length, width, cover), `tip` 2 for ovals."""
     (h, w), heading = angle.shape, np.exp(1j * angle).astype(np.complex64)  # x + iy
@@ -91,17 +98,22 @@ def _paint(rng, picture, angle, layers, depth, tip=2) -> np.ndarray:
             path[:, i, 0], turn[:, i, 0] = at, heading[inside(at)]
             at = at + length / n * turn[:, i, 0]
         s, across = np.linspace(-1, 1, n)[:, None], np.linspace(-0.5, 0.5, m)
-        offset = width * rng.uniform(0.55, 1.1, (count, 1, 1)) * np.sqrt(1 - s**tip) * across
-        offset = offset.astype(np.float32)
+        wide = width * rng.uniform(0.55, 1.1, (count, 1, 1))
         # One scatter of sample numbers, where the last stroke wins, is cheaper than of colours.
-        top = np.full((h, w), -1, np.int32)
-        top[inside(path + 1j * turn * offset)] = np.arange(offset.size).reshape(offset.shape)
-        hit = top >= 0
-        stroke, sample = np.divmod(top[hit], n * m)
-        groove = ndimage.gaussian_filter1d(rng.standard_normal((count, m)), 0.8)[stroke, sample % m]
+        top, samples = np.full((h, w), -1, np.int32), np.arange(n * m).reshape(n, m)
+        for some in _parts(count, AT_ONCE // (n * m)):
+            offset = (wide[some] * np.sqrt(1 - s**tip) * across).astype(np.float32)
+            number = n * m * np.arange(count)[some, None, None] + samples
+            top[inside(path[some] + 1j * turn[some] * offset)] = number
+        grooves = ndimage.gaussian_filter1d(rng.standard_normal((count, m)), 0.8)
         colour = picture[inside(path[:, n // 2, 0])] + 0.06 * rng.standard_normal((count, 3))
-        canvas[hit] = colour[stroke] * (1 + 0.1 * groove[:, None])
-        relief[hit] = (1 - 4 * across**2)[sample % m] + 0.45 * groove + 0.4 * s[sample // m, 0]
+        for rows in _parts(h, AT_ONCE // w):
+            hit = top[rows] >= 0
+            stroke, sample = np.divmod(top[rows][hit], n * m)
+            groove = grooves[stroke, sample % m]
+            canvas[rows][hit] = colour[stroke] * (1 + 0.1 * groove[:, None])
+            ridge = (1 - 4 * across**2)[sample % m]
+            relief[rows][hit] = ridge + 0.45 * groove + 0.4 * s[sample // m, 0]
     return _finish(canvas, relief, depth)
 
 
