@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from styletutor.pictures import samples
+from styletutor.pictures import artworks, samples
 from styletutor.pictures.images import pixels_sha256, save_image
 from styletutor.pictures.loading import load_image
 from styletutor.pictures.samples import describe_sample, sample_names
@@ -99,6 +99,15 @@ def test_artworks_are_painted_once(monkeypatch):
     load_image(name)
     monkeypatch.setattr(samples, "_artworks", lambda: {name: None})
     load_image(name, 50)
+
+
+def test_strokes_laid_on_in_parts_are_those_laid_on_at_once(monkeypatch):
+    """Later ones over earlier ones, and nothing lost between two parts."""
+    painted = []
+    for most in (2**17, 10**9):
+        monkeypatch.setattr(artworks, "AT_ONCE", most)
+        painted.append(artworks.swirling_strokes())
+    assert np.array_equal(*painted)
 
 
 def test_changing_a_loaded_artwork_does_not_change_the_next():
