@@ -15,8 +15,8 @@ lab: $(LAB) ## open JupyterLab on the course; options in ARGS, as ARGS="--no-bro
 studio: $(LAB) ## open the transfer studio as a page without code; ARGS="--theme=dark" and others
 	$(BIN)/styletutor studio $(ARGS)
 
-test: $(DEV) ## the tests; ARGS="-k gram" picks some
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## the tests, in two processes; ARGS="-k gram" picks some, ARGS="-n 0 --pdb" stops at a fault
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(DEV) ## format and lint, notebooks included, without changing anything
 	$(BIN)/ruff format --check .
