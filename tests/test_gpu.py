@@ -8,7 +8,7 @@ import torch
 from conftest import make_tiny_vgg, random_pictures
 
 import styletutor as st
-from styletutor.descent import Step, Stop, descend
+from styletutor.descent import Step, Stop, descend, launched
 from styletutor.descent.engine import Engine
 from styletutor.descent.forecast import predict
 from styletutor.descent.method import Method
@@ -82,6 +82,13 @@ def test_fused_kernels_compute_what_plain_operations_compute(
         for one, other in zip(ours, evaluate(), strict=True):
             near = 0.1 if dtype == torch.bfloat16 else 1e-3
             assert (one - other).float().norm() < near * other.float().norm()
+
+
+def test_the_passes_of_lbfgs_serve() -> None:
+    pytest.importorskip("triton", reason="Triton is not here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert launched.serve(torch.zeros(1, device="cuda"))
 
 
 def test_steps_that_were_handed_out_do_not_change() -> None:

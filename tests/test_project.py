@@ -16,7 +16,7 @@ from styletutor.network.vgg19 import INSTALL
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 WINGS = (
-    "version", "machine", "pictures", "network", "loss", "descent", "cookbook", "runs",
+    "version", "machine", "fusing", "pictures", "network", "loss", "descent", "cookbook", "runs",
     "plots", "sweeps", "timelapse", "doctor", "widgets", "lessons", "cli",
 )  # fmt: skip
 

@@ -23,10 +23,11 @@ from styletutor.loss.statistics import quantiles
 from styletutor.loss.units import SHARES
 from styletutor.machine import free_bytes
 from styletutor.network.batches import index
+from styletutor.pictures.colours import keep_colours, match_colours
 
 LAYERS = {"content_layers": "relu3_2", "style_layers": ["relu1_1", "relu2_1"]}
 KERNELS = [
-    ("lbfgs", "exact", 223), ("lbfgs", "fast", 229), ("adam", "exact", 151), ("adam", "fast", 157),
+    ("lbfgs", "exact", 207), ("lbfgs", "fast", 214), ("adam", "exact", 134), ("adam", "fast", 141),
 ]  # fmt: skip
 WAYS = [(o, p) for o in ("lbfgs", "adam") for p in ("exact", "fast")]
 
@@ -185,7 +186,8 @@ def test_a_steady_step_waits_for_nobody(optimiser: str, precision: str, statisti
 def test_a_step_has_few_kernels(optimiser: str, precision: str, most: int) -> None:
     vgg, photo, art = make_tiny_vgg(), *(random_pictures(1, 64, 96, seed=s) for s in (1, 2))
     objective = st.recipes["default"].objective(vgg, content=photo, styles=[art])
-    steps = descend(objective, photo, 12, method=Method(optimiser=optimiser, precision=precision))
+    method = Method(optimiser=optimiser, precision=precision, wavelength=32.0)
+    steps = descend(objective, photo, 12, method=method)
     for _ in range(6):
         next(steps)
     seen: Counter[str] = Counter()
@@ -221,8 +223,9 @@ def test_all_of_a_step_is_done_in_one_thread(monkeypatch: pytest.MonkeyPatch) ->
     assert allowed == [False] * 4 and torch._C._is_multithreading_enabled()
 
 
-def test_on_apples_gpu_nothing_is_in_float64() -> None:
-    """It has none. "meta" is a device as well, where only the types are computed."""
+def test_on_apples_gpu_nothing_is_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has none. "meta" is a device as well, where only the types are computed; what comes from
+    there has values that are drawn here."""
     wide = []
 
     def look(operation: object, _: object, made: object) -> None:
@@ -232,12 +235,21 @@ def test_on_apples_gpu_nothing_is_in_float64() -> None:
             if each.device.type == "meta" and each.dtype == torch.float64
         )
 
+    def cpu(tensor: torch.Tensor) -> torch.Tensor:
+        drawn = torch.rand(tensor.shape).to(tensor.dtype)
+        return drawn if tensor.device.type == "meta" else tensor
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
     vgg = make_tiny_vgg().to("meta")
     with Watch(look):
         start = torch.rand(1, 3, 32, 48, device="meta")
         for optimiser in (Adam(box=(0.0, 1.0)), LBFGS(box=(0.0, 1.0), wavelength=3.0)):
             optimiser.step(start, start.new_ones(1), start)
         quantiles(vgg(start, "relu2_1")["relu2_1"])
+        assert vgg.adapted(gain=(1.0, 2.0, 3.0), white=255.0, strength=0.5).device.type == "meta"
+        for how in ("match", "histogram"):
+            assert match_colours(start, start, how).device.type == "meta"
+        assert keep_colours(start, start).device.type == "meta"
     assert not wide
 
 

@@ -14,7 +14,7 @@ from benchmarks.setting import seconds, wait_for
 REPLAYS = 20
 # By name; the first that fits.
 CLASSES = {
-    "fused here": r"^(bias_relu|bias_relu_pool|unpool|add_mask)",
+    "fused here": r"^(bias_relu|bias_relu_pool|unpool|add_mask|judge|take_in|learn|move)",
     "Fourier transforms": "fft",
     "pooling": "pool",
     "convolutions": r"conv|cudnn|fprop|dgrad|implicit|winograd|nhwc",

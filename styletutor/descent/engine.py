@@ -158,7 +158,7 @@ class Engine:
             losses = self.objective.table(image, self.network, self.needs)
             if not losses.requires_grad:  # all weights are 0
                 return losses, torch.zeros_like(image)
-            (gradient,) = torch.autograd.grad(losses.sum(), image)
+            (gradient,) = torch.autograd.grad(losses, image, torch.ones_like(losses))
         return losses.detach(), gradient
 
     def _record(self) -> None:

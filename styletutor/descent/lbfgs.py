@@ -21,6 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from styletutor.descent import launched, passes
 from styletutor.descent.optimiser import Optimiser
 from styletutor.machine import zeros_on_disk
 
@@ -88,9 +89,7 @@ class LBFGS(Optimiser):
         f = loss.unsqueeze(1).to(x.dtype)
         if self.basis is None:
             self._allocate(x, f)
-        inner = self._learn(x, f, g, shape)
-        x = torch.addcmul(self.x, self._move(inner), self.free, value=-1)
-        return (x if self.box is None else x.clamp_(*self.box)).view(shape)
+        return self._move(self._learn(x, f, g, shape)).view(shape)
 
     @torch.no_grad()
     def restart(self, keep_curvature: bool = False) -> None:
@@ -118,15 +117,18 @@ class LBFGS(Optimiser):
         self.identity = torch.eye(2 * m, m, dtype=x.dtype, device=x.device).view(2, m, m)
         self.slot = torch.zeros(1, dtype=torch.long, device=x.device)  # where the newest pair goes
         self.places = torch.tensor([_places(slot, m) for slot in range(m)], device=x.device)
-        self.shorter, self.longer = x.new_tensor(0.25), x.new_tensor(2.0)  # steps after this one
+        self.first = x.new_tensor(self.first_step * size**0.5)  # length of the first step
         self.gamma = torch.ones_like(f)  # scale of the inverse Hessian
         self.trust = torch.ones_like(f)  # 1, or less after a failure
         self.noise = torch.zeros_like(f)  # rises as small as rounding are not explosions
         self.fresh = torch.ones_like(f, dtype=torch.bool)  # there is no point before
+        self.masks = self.fresh.new_zeros(3, batch, 1)
         self.curved = torch.zeros_like(self.fresh)  # has had a good pair since the last failure
         self.x, self.g, self.free = (zeros(batch, size) for _ in range(3))
         self.x.copy_(x)
         self.f = f.clone()
+        self.ends = None if self.box is None else x.new_tensor(self.box)
+        self.passes = launched if launched.serve(x) else passes
 
     def state(self) -> dict[str, Tensor]:
         values = super().state()
@@ -144,24 +146,8 @@ class LBFGS(Optimiser):
 
         Returns what `_inner` does.
         """
-        # Of two masks a > b is "a and not b", a >= b is "a or not b"; f - f is 0 or NaN.
-        finite = (f - f).add_(_norm(g)) < torch.inf
-        exploded = (f > self.f.abs().mul_(0.5).add_(self.f).add_(self.noise)) > self.fresh
-        bad = exploded >= finite
-        failed, no_pair = bad > self.fresh, bad | self.fresh
-        s, y, free_g = self.new[:, :, : x.shape[1]]
-        torch.sub(x, self.x, out=s).masked_fill_(no_pair, 0)
-        # Variables that could not move say nothing about the curvature along the step.
-        torch.sub(g, self.g, out=y).mul_(self.free).masked_fill_(no_pair, 0)
-        torch.where(failed, self.x, x, out=self.x)
-        torch.where(bad, self.g, g, out=self.g)
-        torch.where(self.fresh > bad, f.abs().mul_(1e-6), self.noise, out=self.noise)
-        torch.where(failed, self.f, f, out=self.f)
-        self.trust.mul_(torch.where(failed, self.shorter, self.longer)).clamp_(1e-6, 1)
-        self.fresh.logical_and_(bad)
-        self._set_free()
-        torch.mul(self.g, self.free, out=free_g)
-
+        self.passes.judge(f, _norm(g), self.f, self.noise, self.trust, self.fresh, self.masks)
+        self.passes.take_in(x, g, self.masks, self.x, self.g, self.free, self.new, self.ends)
         m, slot = self.history, self.slot
         slot.add_(1).remainder_(m)
         places = self.places.index_select(0, slot).squeeze(0)
@@ -170,16 +156,8 @@ class LBFGS(Optimiser):
         if self.wavelength:
             self._learn_damped(self.new[1:, :, : x.shape[1]].unflatten(2, shape[1:]), rows[1:])
         inner = self._inner()
-        # Slices: a list as an index would be brought to the device, and break the recording.
-        newest = inner.index_select(1, rows).flatten(1)
-        ss, sy, yy = newest[:, 0:1], newest[:, 1:2], newest[:, 4:5]
-        ratio = sy / yy
-        good = (sy > (ss * yy).sqrt_().mul_(1e-5)) & (ratio < torch.inf)
-        torch.where(good, ratio, self.gamma, out=self.gamma)
-        torch.gt(self.curved.logical_or_(good), failed, out=self.curved)
-        self.valid.masked_fill_(failed, 0).index_copy_(1, slot, good.to(x.dtype))
-        self.pairs.index_copy_(2, slot, inner[:, :-1, 1:2])
-        self.yy.index_copy_(1, slot, inner[:, m:-1, 1:2].mT)
+        kept = self.gamma, self.curved, self.valid, self.pairs
+        self.passes.learn(inner, self.slot, self.masks, *kept)
         return inner
 
     def _learn_damped(self, pictures: Tensor, rows: Tensor) -> None:
@@ -210,23 +188,14 @@ class LBFGS(Optimiser):
             self.damping = (1 + self.wavelength**2 * squares).rsqrt()
         return torch.fft.irfft2(torch.fft.rfft2(pictures) * self.damping, s=size)
 
-    def _set_free(self) -> None:
-        """1 where a variable may move against its gradient, 0 where the box forbids it."""
-        if self.box is None:
-            self.free.fill_(1)
-        else:
-            (low, high), x, g = self.box, self.x, self.g
-            self.free.copy_(((x > low) >= (g >= 0)) & ((x < high) >= (g <= 0)))
-
     def _move(self, inner: Tensor) -> Tensor:
-        """The way uphill from the present point, H g, limited in length: (B, N)."""
-        rms = self.g.shape[1] ** 0.5
-        steepest = self.first_step * rms / _norm(self.basis[-1]).clamp_(min=TINY)
+        """The next point, against H g, which is limited in length: (B, N)."""
+        steepest = self.first / _norm(self.basis[-1]).clamp_(min=TINY)
         weights = torch.where(self.curved, self.gamma, steepest)
         weights = self._correction(inner[:, :-1, 2], weights) * self.trust
-        move = torch.bmm(weights.unsqueeze(1), self.basis.transpose(0, 1)).squeeze(1)
-        move = move[:, : self.g.shape[1]]
-        return move.div_(_norm(move).mul_(1 / (rms * self.max_step)).clamp_(min=1))
+        way = torch.bmm(weights.unsqueeze(1), self.basis.transpose(0, 1)).squeeze(1)
+        length = _norm(way).mul_(1 / (self.g.shape[1] ** 0.5 * self.max_step))
+        return self.passes.move(self.x, way, length, self.free, self.ends)
 
     def _correction(self, inner: Tensor, weights: Tensor) -> Tensor:
         """What multiplies each s and P y in H g, from their products with g, and P g, whose weight

@@ -33,17 +33,20 @@ class _SquaredDistance(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value: Tensor, target: Tensor, dims: tuple[int, ...]) -> Tensor:
         difference = value - target
-        ctx.save_for_backward(difference)
-        ctx.dtype = value.dtype
         squares = difference.square().sum(dims, keepdim=True)
-        ctx.shape = squares.shape
+        ctx.shape, ctx.dtype = squares.shape, value.dtype
+        wider = difference.dtype != value.dtype or target.dtype != value.dtype
+        ctx.save_for_backward(*([difference] if wider else [value, target]))
         return squares.squeeze(dims)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (difference,) = ctx.saved_tensors
-        return (difference * (2 * gradient.view(ctx.shape))).to(ctx.dtype), None, None
+        value, *target = ctx.saved_tensors
+        gradient = gradient.view(ctx.shape)
+        if target:  # 2 (value - target) · gradient in one pass, whose name is not well known
+            return torch.ops.aten.mse_loss_backward(gradient, value, *target, 0), None, None
+        return (value * (2 * gradient)).to(ctx.dtype), None, None
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:

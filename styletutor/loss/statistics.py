@@ -57,34 +57,42 @@ def gram_matrix(features: Tensor, normalise: str = "chw", weights: Tensor | None
         features = features * weights.sqrt().to(features.dtype)
         positions = or_one(weights.flatten(1).sum(1)).view(-1, 1, 1)
     divisor = {"chw": channels * positions, "hw": positions, "none": 1}[normalise]
-    return _Gram.apply(features) / divisor
+    if isinstance(divisor, Tensor):
+        return _Gram.apply(features, 1.0) / divisor
+    return _Gram.apply(features, 1 / divisor)
 
 
 class _Gram(torch.autograd.Function):
-    """F Fᵀ with its derivative written by hand: ∂/∂F of ⟨D, F Fᵀ⟩ is (D + Dᵀ) F.
+    """s · F Fᵀ with its derivative written by hand: ∂/∂F of ⟨D, s F Fᵀ⟩ is s (D + Dᵀ) F.
 
     Autograd would form D F and Dᵀ F in two products, and copy channels-last features for them.
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor) -> Tensor:
+    def forward(ctx, features: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(features)
+        ctx.scale = scale
         rows = _positions_by_channels(features)
         if features.dtype != torch.bfloat16:
-            return rows.mT @ rows
+            return _product(rows.mT, rows, scale)
         if features.is_cuda:
-            return torch.bmm(rows.mT, rows, out_dtype=torch.float32)
-        return _sum_of_slabs(rows)
+            return torch.bmm(rows.mT, rows, out_dtype=torch.float32).mul_(scale)
+        return _sum_of_slabs(rows, scale)
 
     @staticmethod
-    def backward(ctx, d: Tensor) -> Tensor:
+    def backward(ctx, d: Tensor) -> tuple[Tensor, None]:
         (features,) = ctx.saved_tensors
         if d.requires_grad or d.is_mps:  # a second derivative is wanted; or see `vgg._Enter`
             both = (d + d.mT).to(features.dtype)
         else:
             both = torch.add(d, d.mT, out=torch.empty_like(d, dtype=features.dtype))
-        gradient = _positions_by_channels(features) @ both
-        return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
+        gradient = _product(_positions_by_channels(features), both, ctx.scale)
+        return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2), None
+
+
+def _product(one: Tensor, other: Tensor, scale: float) -> Tensor:
+    """scale · one @ other of two batches of matrices, in one pass."""
+    return torch.baddbmm(one.new_empty(()), one, other, beta=0, alpha=scale)
 
 
 def _positions_by_channels(features: Tensor) -> Tensor:
@@ -92,8 +100,8 @@ def _positions_by_channels(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _sum_of_slabs(rows: Tensor) -> Tensor:
-    """Fᵀ F in float32 of bfloat16 features (B, positions, C) on a CPU.
+def _sum_of_slabs(rows: Tensor, scale: float) -> Tensor:
+    """scale · Fᵀ F in float32 of bfloat16 features (B, positions, C) on a CPU.
 
     There a product of bfloat16 matrices is rounded to bfloat16. Slab by slab, most of the rounding
     cancels in the float32 sum (about 3e-4 is left with trained features); where slabs would be few,
@@ -101,12 +109,12 @@ def _sum_of_slabs(rows: Tensor) -> Tensor:
     """
     if rows.shape[1] < SLAB * MANY_SLABS:
         rows = rows.float()
-        return rows.mT @ rows
+        return _product(rows.mT, rows, scale)
     whole = rows.shape[1] // SLAB * SLAB
     slabs = rows[:, :whole].unflatten(1, (-1, SLAB)).flatten(0, 1)
     gram = (slabs.mT @ slabs).unflatten(0, (len(rows), -1)).sum(1, dtype=torch.float32)
     rest = rows[:, whole:].float()
-    return gram + rest.mT @ rest
+    return torch.baddbmm(gram, rest.mT, rest, beta=scale, alpha=scale)
 
 
 def moments(features: Tensor, weights: Tensor | None = None) -> Tensor:

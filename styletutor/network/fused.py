@@ -6,19 +6,16 @@ against them once, before they serve.
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletutor.machine import is_out_of_memory
+from styletutor import fusing
 
 
 def serves(x: Tensor) -> bool:
     """Are there such kernels where this tensor is?"""
-    return x.is_cuda and _works(x.device, x.dtype)
+    return fusing.serve(x, differences)
 
 
 def bias_relu(y: Tensor, bias: Tensor) -> Tensor:
@@ -65,29 +62,9 @@ def add_mask(one: Tensor, other: Tensor, y: Tensor) -> Tensor:
 def _launch(name: str, rows: int, c: int, *given: Tensor | int) -> None:
     from styletutor.network import kernels
 
-    kernel, tiles = getattr(kernels, name), (kernels.ROWS, kernels.CHANNELS)
-    with torch.cuda.device_of(given[0]):
-        kernel[-(-rows // tiles[0]), -(-c // tiles[1])](*given, rows, c, *tiles)
-
-
-@cache
-def _works(device: torch.device, dtype: torch.dtype) -> bool:
-    """Do they compute what the plain operations compute? Else it is said, and those go on."""
-    try:
-        from styletutor.network import kernels  # noqa: F401
-    except ImportError:  # no Triton, as on Windows
-        return False
-    try:
-        differ = differences(device, dtype)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        differ = [f"{type(error).__name__}: {reason}"]
-    if differ:
-        what = f"fused kernels do not serve here ({differ[0]}); going on without, slower"
-        warnings.warn(what, stacklevel=2)
-    return not differ
+    tiles = kernels.ROWS, kernels.CHANNELS
+    grid = -(-rows // tiles[0]), -(-c // tiles[1])
+    fusing.launch(getattr(kernels, name), grid, *given, rows, c, *tiles)
 
 
 def differences(device: torch.device, dtype: torch.dtype, c: int = 80) -> list[str]:
@@ -99,7 +76,7 @@ def differences(device: torch.device, dtype: torch.dtype, c: int = 80) -> list[s
     y[1, :, 3, 4:6] = torch.nan
     bias = (torch.arange(c, device=device) % 5 - 2).to(dtype) / 8
     after = (y + bias.view(-1, 1, 1)).relu_()
-    different = [] if _same(bias_relu(y.clone(), bias), after) else ["bias_relu"]
+    different = [] if fusing.same(bias_relu(y.clone(), bias), after) else ["bias_relu"]
     for round_up in (False, True):
         pooled, at = F.max_pool2d(after, 2, ceil_mode=round_up, return_indices=True)
         found, which = bias_relu_pool(y.clone(), bias, round_up)
@@ -109,12 +86,10 @@ def differences(device: torch.device, dtype: torch.dtype, c: int = 80) -> list[s
         before = torch.ops.aten.max_pool2d_with_indices_backward(
             masked, after, [2, 2], [2, 2], [0, 0], [1, 1], round_up, at
         )
-        different += [] if _same(found, pooled) else ["bias_relu_pool"]
-        different += [] if _same(unpool(gradient, found, which, y.shape), before) else ["unpool"]
+        different += [] if fusing.same(found, pooled) else ["bias_relu_pool"]
+        different += (
+            [] if fusing.same(unpool(gradient, found, which, y.shape), before) else ["unpool"]
+        )
     both = torch.ops.aten.threshold_backward(after + y, after, 0)
-    different += [] if _same(add_mask(after, y, after), both) else ["add_mask"]
+    different += [] if fusing.same(add_mask(after, y, after), both) else ["add_mask"]
     return different
-
-
-def _same(found: Tensor, expected: Tensor) -> bool:
-    return bool(torch.allclose(found.float(), expected.float(), rtol=0, atol=0, equal_nan=True))
