@@ -11,7 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from math import prod
 from pathlib import Path
 
@@ -26,7 +26,7 @@ GROUPS_2 = ("memory.max", "memory.current", "inactive_file")
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _lock = threading.Lock()
-_inside = 0
+_inside = {"ieee": 0, "tf32": 0}  # how many threads ask for it; the first with any holds
 _before: tuple[str, str, bool] | None = None
 _painting, _theirs = 0, torch.float32
 
@@ -45,8 +45,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-@contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
+def full_float32(device: torch.device) -> AbstractContextManager[None]:
     """No TF32 on a GPU: it would keep ten bits of a float32 number's twenty-three.
 
     The switches are the whole process's: the first thread to enter sets them, the last to leave
@@ -54,21 +53,37 @@ def full_float32(device: torch.device) -> Iterator[None]:
     reads an older one (`allow_tf32`) meanwhile, in another thread, may be told that old and new
     are mixed.
     """
-    global _inside, _before
+    return _as("ieee", device)
+
+
+def tf32_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """The same, but for convolutions, as long as no thread is in `full_float32`."""
+    return _as("tf32", device)
+
+
+@contextmanager
+def _as(convolutions: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
     with _lock:
-        if _inside == 0:
-            _before = _switch("ieee", "ieee", True)
-        _inside += 1
+        _count(convolutions, 1)
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _switch(*_before)
+            _count(convolutions, -1)
+
+
+def _count(convolutions: str, more: int) -> None:
+    """Count who is in; where that changes what holds, bring the switches there."""
+    global _before
+    held = next((each for each, threads in _inside.items() if threads), None)
+    _inside[convolutions] += more
+    holds = next((each for each, threads in _inside.items() if threads), None)
+    if holds != held:
+        found = _switch(*(_before if holds is None else ("ieee", holds, True)))
+        _before = found if held is None else _before
 
 
 @contextmanager

@@ -268,6 +268,30 @@ def test_full_float32_is_the_processs_until_the_last_leaves(
     assert state == ["tf32", "tf32", False]
 
 
+@pytest.mark.parametrize("strict_leaves_first", [True, False])
+def test_convolutions_are_in_tf32_only_where_no_thread_wants_them_exact(
+    strict_leaves_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ["ieee", "tf32", False]
+
+    def switch(*new: object) -> tuple:
+        before, state[:] = tuple(state), new
+        return before
+
+    monkeypatch.setattr(machine, "_switch", switch)
+    gpu = torch.device("cuda")
+    loose, strict = machine.tf32_convolutions(gpu), machine.full_float32(gpu)
+    loose.__enter__()
+    assert state == ["ieee", "tf32", True]
+    strict.__enter__()
+    assert state == ["ieee", "ieee", True]
+    first, last = (strict, loose) if strict_leaves_first else (loose, strict)
+    first.__exit__(None, None, None)
+    assert state == ["ieee", "tf32" if strict_leaves_first else "ieee", True]
+    last.__exit__(None, None, None)
+    assert state == ["ieee", "tf32", False]
+
+
 def test_the_switches_are_put_back() -> None:
     before = machine._switch("ieee", "ieee", True)
     assert machine._switch(*before) == ("ieee", "ieee", True)

@@ -1,6 +1,7 @@
 """The core: budget, starts, knobs, determinism, and both optimisers on a real small problem."""
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle, islice
 
 import pytest
@@ -12,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.rivals import plain_loop
 from styletutor.descent import Step, Stop, descend
 from styletutor.descent import method as methods
+from styletutor.descent import steps as steps_module
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.descent.method import Method
 from styletutor.descent.starts import make_start
@@ -165,6 +167,24 @@ def test_exact_ends_where_the_plain_loop_does(pair: tuple[int, int]) -> None:
     with torch.no_grad():
         theirs = objective(plain)["total"].item()
     assert sum(ours.best_parts.values()).item() <= 1.01 * theirs
+
+
+@pytest.mark.parametrize("precision, loose", [("fast", 2), ("exact", 0)])
+def test_on_a_gpu_only_the_end_of_a_fast_descent_may_round_to_tf32(
+    precision: str, loose: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = dict.fromkeys(("full_float32", "tf32_convolutions"), 0)
+    for name in counts:
+
+        def count(_: torch.device, name: str = name) -> AbstractContextManager[None]:
+            counts[name] += 1
+            return nullcontext()
+
+        monkeypatch.setattr(steps_module, name, count)
+    list(descend(make_objective(), start(), 10, method=Method(precision=precision)))
+    # The first look of a stage after another is at what was best before it.
+    assert counts["tf32_convolutions"] == loose
+    assert sum(counts.values()) == 10
 
 
 def test_fast_ends_in_full_precision_near_exact() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 
 import torch
@@ -61,8 +62,13 @@ class Engine:
         optimiser: Optimiser,
         image: Tensor,
         state: Mapping[str, Tensor] | None = None,
+        float32: Callable[[torch.device], AbstractContextManager[None]] = full_float32,
     ) -> None:
-        """Begin at `image`, or go on from a `state` without another look at it."""
+        """Begin at `image`, or go on from a `state` without another look at it.
+
+        `float32` is in which a GPU computes with float32 numbers.
+        """
+        self.float32 = float32
         self.objective, self.network, self.optimiser = objective, network, optimiser
         image = image if state is None else state["point.image"]
         self.recordable, self.graph, self._running = self.may_record(image), None, None
@@ -76,7 +82,7 @@ class Engine:
             optimiser.load_state(own)
             self.point = Point(*(state[f"point.{field.name}"] for field in fields(Point)))
             return
-        with full_float32(image.device):
+        with float32(image.device):
             losses, gradient = self._evaluate(image)
         self.point = Point(image, losses, gradient, image, losses)
 
@@ -93,7 +99,7 @@ class Engine:
                 self.point.best_losses = worst
             else:
                 self.point.best_losses.copy_(worst)
-        with full_float32(self.point.image.device):
+        with self.float32(self.point.image.device):
             self._step()
         if turned:
             self.optimiser.restart()

@@ -33,13 +33,15 @@ class Method:
 
     `precision` is "exact" (float32 throughout, no TF32) or "fast": features and the network's
     weights in bfloat16, Gram matrices, losses and optimiser in float32, and the last fifth of the
-    evaluations exact. What that costs in the final loss, with the same 200 evaluations on three
-    pairs of pictures at 224 pixels: from the content picture -0.1 to +0.1 % with VGG-19's published
-    early blocks and at most +0.3 % with the pocket network; from noise +0.4 to +1.3 % and at most
-    +1.4 %. A reconstruction from an early layer, whose error becomes tiny, notices it more: about a
-    decibel from relu2_1. "auto" is fast where the device multiplies bfloat16 numbers natively. TF32
-    that a program has allowed, by PyTorch's old switches or its new ones, is not used in a step and
-    allowed again after it.
+    evaluations in float32, on CUDA with convolutions in TF32. What that costs in the final loss,
+    with the same 200 evaluations on three pairs of pictures at 224 pixels: from the content picture
+    -0.1 to +0.1 % with VGG-19's published early blocks and at most +0.3 % with the pocket network;
+    from noise +0.4 to +1.3 % and at most +1.4 %. A reconstruction from an early layer, whose error
+    becomes tiny, notices it more: about a decibel from relu2_1. TF32 in the end, its rounding
+    imitated on a CPU, changed the loss of three transfers by -0.01 to -0.04 %; reconstructions lost
+    .06 dB of 25 from relu2_1 and .9 dB of 35 from relu1_1. "auto" is fast where the device
+    multiplies bfloat16 numbers natively. TF32 that a program has allowed, by PyTorch's old switches
+    or its new ones, is not used in an exact step and allowed again after it.
 
     With `coarse_to_fine` a descent begins with smaller pictures, of half the size for each step
     down as long as the shorter side has 64 pixels; half of an equal share of the evaluations goes

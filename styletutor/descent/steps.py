@@ -14,7 +14,7 @@ from styletutor.descent.history import Record
 from styletutor.descent.method import EVALUATIONS, Method, check_evaluations
 from styletutor.descent.stages import plan_stages
 from styletutor.loss.objective import Objective, sum_terms
-from styletutor.machine import give_back, usual_torch
+from styletutor.machine import full_float32, give_back, tf32_convolutions, usual_torch
 from styletutor.network.vgg import VGG, check_images
 from styletutor.pictures.images import resample
 
@@ -149,7 +149,9 @@ def _descend(
                     f"with {evaluations} evaluations, number {resumed} is at another size than it "
                     "was; go on with fewer, or begin with this picture"
                 )
-        engine = Engine(here, networks[stage.precision], optimiser, image, on_device)
+        network, ends = networks[stage.precision], stage.precision != method.precision
+        float32 = tf32_convolutions if ends else full_float32
+        engine = Engine(here, network, optimiser, image, on_device, float32)
         if done == 0 and not _is_finite(engine.point):
             raise ValueError(
                 "the loss of the start is not finite, or its gradient too large to square; check "

@@ -35,8 +35,8 @@ class _SquaredDistance(torch.autograd.Function):
         difference = value - target
         squares = difference.square().sum(dims, keepdim=True)
         ctx.shape, ctx.dtype = squares.shape, value.dtype
-        wider = difference.dtype != value.dtype or target.dtype != value.dtype
-        ctx.save_for_backward(*([difference] if wider else [value, target]))
+        alike = difference.dtype == value.dtype == target.dtype and not value.is_mps
+        ctx.save_for_backward(*([value, target] if alike else [difference]))
         return squares.squeeze(dims)
 
     @staticmethod

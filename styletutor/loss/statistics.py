@@ -92,6 +92,8 @@ class _Gram(torch.autograd.Function):
 
 def _product(one: Tensor, other: Tensor, scale: float) -> Tensor:
     """scale · one @ other of two batches of matrices, in one pass."""
+    if one.is_mps:  # there an addend that counts 0 times may be looked at
+        return one @ other * scale
     return torch.baddbmm(one.new_empty(()), one, other, beta=0, alpha=scale)
 
 
