@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from benchmarks import figure_one as figure
-from benchmarks import race
+from benchmarks import many, race
 from benchmarks.rivals import plain_loop, tutorial_loop
 from benchmarks.setting import (
     DEFAULT,
@@ -32,6 +32,7 @@ from styletutor.descent.lbfgs import LBFGS
 from styletutor.network.vgg import VGG
 
 PARTS = ("evaluation", "optimiser", "memory", "agreement", "race", "figure-one")
+PARTS += ("tiles", "sweep", "crew")
 
 
 def evaluation(vgg: VGG, turns: int) -> Iterator[dict]:
@@ -123,6 +124,9 @@ def main() -> None:
         "agreement": lambda: agreement(vgg),
         "race": lambda: race.run(vgg, arguments.evaluations, arguments.output),
         "figure-one": lambda: figure_one(vgg, arguments.evaluations),
+        "tiles": lambda: many.tiles(vgg, min(arguments.turns, 3)),
+        "sweep": lambda: many.sweep(vgg),
+        "crew": lambda: many.crew(vgg),
     }
     about = f"{vgg.name}; {_machine(vgg.device)}; torch {torch.__version__}"
     print(f"{about}\n\n| | | ratio |\n|---|---|---|", flush=True)
