@@ -32,7 +32,7 @@ from styletutor.descent.lbfgs import LBFGS
 from styletutor.network.vgg import VGG
 
 PARTS = ("evaluation", "optimiser", "memory", "agreement", "race", "figure-one")
-PARTS += ("tiles", "sweep", "crew")
+ON_REQUEST = ("tiles", "sweep", "crew")  # minutes each
 
 
 def evaluation(vgg: VGG, turns: int) -> Iterator[dict]:
@@ -109,7 +109,7 @@ def figure_one(vgg: VGG, evaluations: int, side: int = 256) -> Iterator[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--only", nargs="+", choices=PARTS + ON_REQUEST, default=PARTS)
     parser.add_argument("--weights", help="a network by name or file (default: vgg19)")
     parser.add_argument("--turns", type=int, default=5, help="how often each loop runs")
     parser.add_argument("--evaluations", type=int, default=200, help="of the race")
@@ -125,7 +125,7 @@ def main() -> None:
         "race": lambda: race.run(vgg, arguments.evaluations, arguments.output),
         "figure-one": lambda: figure_one(vgg, arguments.evaluations),
         "tiles": lambda: many.tiles(vgg, min(arguments.turns, 3)),
-        "sweep": lambda: many.sweep(vgg),
+        "sweep": lambda: many.sweep(arguments.weights),
         "crew": lambda: many.crew(vgg),
     }
     about = f"{vgg.name}; {_machine(vgg.device)}; torch {torch.__version__}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 
 import styletutor as st
 from benchmarks.setting import DEFAULT, FOREVER, PAIRS, PRECISIONS, medians
@@ -31,8 +33,10 @@ def tiles(vgg: VGG, turns: int, side: int = 1024) -> Iterator[dict]:
         yield {"what": what, "value": value, "ratio": value / found["whole"]}
 
 
-def sweep(vgg: VGG, evaluations: int = 60, size: int = 128) -> Iterator[dict]:
+def sweep(weights: str | None, evaluations: int = 60, size: int = 128) -> Iterator[dict]:
     """Sixteen pictures; the ratio is of throughputs."""
+    weights = weights or "auto"
+    vgg = st.load_vgg(weights)
     how = {"size": size, "evaluations": evaluations, "progress": False}
     began = time.perf_counter()
     for seed in range(16):
@@ -41,8 +45,8 @@ def sweep(vgg: VGG, evaluations: int = 60, size: int = 128) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         st.sweep(
-            PHOTO, ART, folder, vary={"seed": range(16)}, workers=2,
-            on_picture=lambda _: arrived.append(time.perf_counter()), **how,
+            PHOTO, ART, folder, vary={"seed": range(16)}, weights=weights, workers=2,
+            on_picture=partial(_note, arrived), **how,
         )  # fmt: skip
         whole = time.perf_counter() - began
     steady = 16 / 14 * (arrived[-1] - arrived[1])  # without the processes' start
@@ -55,17 +59,17 @@ def sweep(vgg: VGG, evaluations: int = 60, size: int = 128) -> Iterator[dict]:
 def crew(vgg: VGG, evaluations: int = 4, side: int = 2048) -> Iterator[dict]:
     """Seconds per evaluation of a large picture in tiles of 512; the ratio is of throughputs."""
     how = {"width": side, "tile": 512, "precision": PRECISIONS[-1], "coarse_to_fine": False}
+    how |= {"vgg": vgg, "evaluations": evaluations, "progress": False}
     times: dict[str, list[float]] = {"one process": [], "two processes": []}
-    for name, taken in times.items():
-        what = {"on_step": lambda _, taken=taken: taken.append(time.perf_counter()), **how}
-        what |= {"vgg": vgg, "evaluations": evaluations, "progress": False}
-        if name == "one process":
-            st.transfer(PHOTO, ART, **what)
-        else:
-            with st.crew(workers=2) as hands:
-                st.transfer(PHOTO, ART, crew=hands, **what)
+    for taken, hands in zip(times.values(), (nullcontext(), st.crew(workers=2)), strict=True):
+        with hands as crew:
+            st.transfer(PHOTO, ART, crew=crew, on_step=partial(_note, taken), **how)
     # The last evaluation is exact, the first one sends the network.
     each = {name: (taken[-2] - taken[0]) / (evaluations - 2) for name, taken in times.items()}
     for name, value in each.items():
         what = f"{PRECISIONS[-1]}, {side} px in tiles of 512, {name}: s per evaluation"
         yield {"what": what, "value": value, "ratio": each["one process"] / value}
+
+
+def _note(times: list[float], _: object) -> None:
+    times.append(time.perf_counter())

@@ -15,7 +15,7 @@ from styletutor.machine import is_out_of_memory
 Differences = Callable[[torch.device, torch.dtype], list[str]]
 
 
-def serve(x: Tensor, differences: Differences) -> bool:
+def serves(x: Tensor, differences: Differences) -> bool:
     """Do kernels serve where this tensor is? `differences` gives the names of those that do not
     compute what plain operations compute; each device is asked once."""
     return x.is_cuda and works(x.device, x.dtype, differences)
@@ -49,4 +49,4 @@ def launch(kernel: Any, grid: tuple[int, ...], *given: Tensor | float | int) -> 
 
 def same(found: Tensor, expected: Tensor) -> bool:
     """To the bit, but for the sign of 0; NaN equals NaN."""
-    return bool(torch.allclose(found.double(), expected.double(), rtol=0, atol=0, equal_nan=True))
+    return bool(torch.allclose(found.float(), expected.float(), rtol=0, atol=0, equal_nan=True))

@@ -78,12 +78,16 @@ def _as(convolutions: str, device: torch.device) -> Iterator[None]:
 def _count(convolutions: str, more: int) -> None:
     """Count who is in; where that changes what holds, bring the switches there."""
     global _before
-    held = next((each for each, threads in _inside.items() if threads), None)
+    held = _holds()
     _inside[convolutions] += more
-    holds = next((each for each, threads in _inside.items() if threads), None)
+    holds = _holds()
     if holds != held:
         found = _switch(*(_before if holds is None else ("ieee", holds, True)))
         _before = found if held is None else _before
+
+
+def _holds() -> str | None:
+    return next((each for each, threads in _inside.items() if threads), None)
 
 
 @contextmanager

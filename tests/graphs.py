@@ -9,6 +9,7 @@ from the host is therefore wrong in a replay or refused in the recording, as on 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -51,6 +52,19 @@ class Watch(TorchDispatchMode):
         made = operation(*args, **(kwargs or {}))
         self.seen(operation, (args, kwargs or {}), made)
         return made
+
+
+@contextmanager
+def dispatched() -> Iterator[Counter[str]]:
+    """How often each operation that computes something is dispatched meanwhile, by name."""
+    seen: Counter[str] = Counter()
+
+    def look(operation: Any, _: object, made: object) -> None:
+        if not operation.is_view and name_of(operation) not in WITHOUT_VALUES:
+            seen[name_of(operation)] += 1
+
+    with Watch(look):
+        yield seen
 
 
 class Recording(TorchDispatchMode):

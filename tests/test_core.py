@@ -246,17 +246,22 @@ def test_fit() -> None:
     assert resample(half, (45, 30)).shape == image.shape
 
 
-def test_full_float32_is_the_processs_until_the_last_leaves(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Two descents in two threads: neither may switch the other back to TF32."""
-    state = ["tf32", "tf32", False]
+@pytest.fixture
+def switches(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Those of a GPU: of products, of convolutions, and whether they are deterministic."""
+    state: list[object] = ["ieee", "tf32", False]
 
     def switch(*new: object) -> tuple:
         before, state[:] = tuple(state), new
         return before
 
     monkeypatch.setattr(machine, "_switch", switch)
+    return state
+
+
+def test_full_float32_is_the_processs_until_the_last_leaves(switches: list[object]) -> None:
+    """Two descents in two threads: neither may switch the other back to TF32."""
+    state, switches[:] = switches, ["tf32", "tf32", False]
     gpu = torch.device("cuda")
     one, other = machine.full_float32(gpu), machine.full_float32(gpu)
     one.__enter__()
@@ -270,15 +275,9 @@ def test_full_float32_is_the_processs_until_the_last_leaves(
 
 @pytest.mark.parametrize("strict_leaves_first", [True, False])
 def test_convolutions_are_in_tf32_only_where_no_thread_wants_them_exact(
-    strict_leaves_first: bool, monkeypatch: pytest.MonkeyPatch
+    strict_leaves_first: bool, switches: list[object]
 ) -> None:
-    state = ["ieee", "tf32", False]
-
-    def switch(*new: object) -> tuple:
-        before, state[:] = tuple(state), new
-        return before
-
-    monkeypatch.setattr(machine, "_switch", switch)
+    state = switches
     gpu = torch.device("cuda")
     loose, strict = machine.tf32_convolutions(gpu), machine.full_float32(gpu)
     loose.__enter__()

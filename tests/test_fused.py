@@ -7,14 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
-from graphs import WITHOUT_VALUES, Watch, name_of
+from graphs import dispatched
 from torch.utils._python_dispatch import _disable_current_modes
 
 import styletutor as st
@@ -58,10 +57,10 @@ def test_the_passes_of_lbfgs_leave_behind_what_plain_operations_leave(count: int
 
 @interpreted
 @pytest.mark.parametrize("module, name, change", [
-    (fused, "bias_relu", lambda y: y.clamp_(max=1)),
-    (fused, "bias_relu_pool", lambda found: (found[0], found[1].clamp_(max=2))),
-    (fused, "unpool", lambda out: out.roll(1, 3)),
-    (fused, "add_mask", lambda out: out.neg_()),
+    (fused, "bias_relu", lambda y, *_: y.clamp_(max=1)),
+    (fused, "bias_relu_pool", lambda found, *_: (found[0], found[1].clamp_(max=2))),
+    (fused, "unpool", lambda out, *_: out.roll(1, 3)),
+    (fused, "add_mask", lambda out, *_: out.neg_()),
     (launched, "judge", lambda _, *given: given[-1][1].logical_not_()),
     (launched, "take_in", lambda _, *given: given[-3].fill_(1)),
     (launched, "learn", lambda _, *given: given[-1].mul_(2)),
@@ -71,12 +70,7 @@ def test_a_kernel_that_is_wrong_does_not_serve(
     module: ModuleType, name: str, change: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = getattr(module, name)
-
-    def wrong(*given: object) -> object:
-        found = right(*given)
-        return change(found) if module is fused else change(found, *given)
-
-    monkeypatch.setattr(module, name, wrong)
+    monkeypatch.setattr(module, name, lambda *given: change(right(*given), *given))
     with pytest.warns(UserWarning, match="fused kernels do not serve here"):
         assert not fusing.works.__wrapped__(CPU, torch.float32, module.differences)
 
@@ -110,7 +104,7 @@ def test_lbfgs_takes_the_same_way(
     for name in ("judge", "take_in", "learn", "move"):
         kernel = getattr(launched, name)
         monkeypatch.setattr(launched, name, lambda *a, n=name, k=kernel: used.add(n) or k(*a))
-    monkeypatch.setattr(launched, "serve", lambda _: True)
+    monkeypatch.setattr(launched, "serves", lambda _: True)
     for one, other in zip(way(), plain, strict=True):
         assert torch.equal(one, other)
     assert used == {"judge", "take_in", "learn", "move"}
@@ -170,27 +164,22 @@ def test_a_step_has_few_kernels_on_a_gpu(
     lowered wherever one is saved."""
     photo, art = (random_pictures(1, 16, 32, seed=s) for s in (1, 2))
     monkeypatch.setattr(fused, "serves", lambda _: True)
-    monkeypatch.setattr(launched, "serve", lambda _: True)
+    monkeypatch.setattr(launched, "serves", lambda _: True)
     vgg = make_tiny_vgg(pooling="max")
     objective = st.recipes["default"].objective(vgg, content=photo, styles=[art])
     method = Method(optimiser=optimiser, precision="fast", wavelength=32.0)
     steps = descend(objective, photo, 12, method=method)
     for _ in range(3):
         next(steps)
-    seen: Counter[str] = Counter()
+    launch = fusing.launch
+    with dispatched() as seen:
 
-    def look(operation: object, _: object, made: object) -> None:
-        if not operation.is_view and name_of(operation) not in WITHOUT_VALUES:
-            seen[name_of(operation)] += 1
+        def counted(kernel: object, *given: object) -> None:
+            seen[kernel.fn.__name__] += 1
+            with _disable_current_modes():  # the interpreter's own operations
+                launch(kernel, *given)
 
-    def launch(kernel: object, *given: object) -> None:
-        seen[kernel.fn.__name__] += 1
-        with _disable_current_modes():  # the interpreter's own operations
-            launch_it(kernel, *given)
-
-    launch_it = fusing.launch
-    monkeypatch.setattr(fusing, "launch", launch)
-    with Watch(look):
+        monkeypatch.setattr(fusing, "launch", counted)
         next(steps)
     assert 100 < seen.total() <= most, seen.most_common()
 
@@ -235,8 +224,7 @@ def compiled_moves(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    numbers = {"height", "width", "down", "across", "rows", "batch", "c"} | sixteens
-    numbers |= {"m", "over", "down", "across"}
+    numbers = {"height", "width", "over", "down", "across", "rows", "batch", "m", "c"} | sixteens
     types = {
         each: "constexpr" if each in constants else "i32" if each in numbers
         else "*i64" if each == "slot" else "*u8" if each in bytes_ else kind

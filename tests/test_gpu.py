@@ -88,7 +88,7 @@ def test_the_passes_of_lbfgs_serve() -> None:
     pytest.importorskip("triton", reason="Triton is not here")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert launched.serve(torch.zeros(1, device="cuda"))
+        assert launched.serves(torch.zeros(1, device="cuda"))
 
 
 def test_steps_that_were_handed_out_do_not_change() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import make_tiny_vgg, random_pictures
-from graphs import REFUSED, WITHOUT_VALUES, Simulated, Watch, name_of, tensors
+from graphs import REFUSED, Simulated, Watch, dispatched, name_of, tensors
 
 import styletutor as st
 from styletutor.descent import Step, descend
@@ -190,13 +189,7 @@ def test_a_step_has_few_kernels(optimiser: str, precision: str, most: int) -> No
     steps = descend(objective, photo, 12, method=method)
     for _ in range(6):
         next(steps)
-    seen: Counter[str] = Counter()
-
-    def look(operation: object, _: object, made: object) -> None:
-        if not operation.is_view and name_of(operation) not in WITHOUT_VALUES:
-            seen[name_of(operation)] += 1
-
-    with Watch(look):
+    with dispatched() as seen:
         next(steps)
     assert 100 < seen.total() <= most, seen.most_common()
 

@@ -15,19 +15,21 @@ from styletutor import fusing
 from styletutor.descent import passes
 
 
-def serve(x: Tensor) -> bool:
+def serves(x: Tensor) -> bool:
     """Are there such kernels where this tensor is?"""
-    return x.dtype == torch.float32 and fusing.serve(x, differences)
+    return x.dtype == torch.float32 and fusing.serves(x, differences)
 
 
-def judge(f: Tensor, *given: Tensor) -> None:
+def judge(
+    f: Tensor, slope: Tensor, known: Tensor, noise: Tensor, trust: Tensor, fresh: Tensor,
+    masks: Tensor,
+) -> None:  # fmt: skip
     from styletutor.descent import kernels
 
-    *numbers, fresh, masks = given
     flags = fresh.view(torch.uint8), masks.view(torch.uint8)
-    numbers = f, *numbers, *flags, len(f)
+    given = f, slope, known, noise, trust, *flags, len(f)
     steps = passes.SHORTER, passes.LONGER, passes.SHORTEST, passes.ROUNDING
-    fusing.launch(kernels.judge, (-(-len(f) // kernels.MOST),), *numbers, *steps, kernels.MOST)
+    fusing.launch(kernels.judge, (-(-len(f) // kernels.MOST),), *given, *steps, kernels.MOST)
 
 
 def take_in(
@@ -38,13 +40,16 @@ def take_in(
     _launch("take_in", x, box, *given, len(x), x.shape[1], new.shape[2])
 
 
-def learn(inner: Tensor, slot: Tensor, masks: Tensor, *given: Tensor) -> None:
+def learn(
+    inner: Tensor, slot: Tensor, masks: Tensor, gamma: Tensor, curved: Tensor, valid: Tensor,
+    pairs: Tensor,
+) -> None:  # fmt: skip
     from styletutor.descent import kernels
 
-    gamma, curved, valid, pairs = given
-    flags, m = (masks.view(torch.uint8), gamma, curved.view(torch.uint8)), pairs.shape[2]
-    given = inner, slot, *flags, valid, pairs, m, *inner.stride(), passes.CURVATURE
-    fusing.launch(kernels.learn, (len(inner),), *given, 1 << (2 * m - 1).bit_length())
+    m, flags = pairs.shape[2], masks.view(torch.uint8)
+    given = inner, slot, flags, gamma, curved.view(torch.uint8), valid, pairs, m, *inner.stride()
+    rows = 1 << (2 * m - 1).bit_length()
+    fusing.launch(kernels.learn, (len(inner),), *given, passes.CURVATURE, rows)
 
 
 def move(x: Tensor, way: Tensor, length: Tensor, free: Tensor, box: Tensor | None) -> Tensor:

@@ -128,7 +128,7 @@ class LBFGS(Optimiser):
         self.x.copy_(x)
         self.f = f.clone()
         self.ends = None if self.box is None else x.new_tensor(self.box)
-        self.passes = launched if launched.serve(x) else passes
+        self.passes = launched if launched.serves(x) else passes
 
     def state(self) -> dict[str, Tensor]:
         values = super().state()

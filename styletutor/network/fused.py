@@ -15,7 +15,7 @@ from styletutor import fusing
 
 def serves(x: Tensor) -> bool:
     """Are there such kernels where this tensor is?"""
-    return fusing.serve(x, differences)
+    return fusing.serves(x, differences)
 
 
 def bias_relu(y: Tensor, bias: Tensor) -> Tensor:
@@ -76,7 +76,8 @@ def differences(device: torch.device, dtype: torch.dtype, c: int = 80) -> list[s
     y[1, :, 3, 4:6] = torch.nan
     bias = (torch.arange(c, device=device) % 5 - 2).to(dtype) / 8
     after = (y + bias.view(-1, 1, 1)).relu_()
-    different = [] if fusing.same(bias_relu(y.clone(), bias), after) else ["bias_relu"]
+    same = fusing.same
+    different = [] if same(bias_relu(y.clone(), bias), after) else ["bias_relu"]
     for round_up in (False, True):
         pooled, at = F.max_pool2d(after, 2, ceil_mode=round_up, return_indices=True)
         found, which = bias_relu_pool(y.clone(), bias, round_up)
@@ -86,10 +87,8 @@ def differences(device: torch.device, dtype: torch.dtype, c: int = 80) -> list[s
         before = torch.ops.aten.max_pool2d_with_indices_backward(
             masked, after, [2, 2], [2, 2], [0, 0], [1, 1], round_up, at
         )
-        different += [] if fusing.same(found, pooled) else ["bias_relu_pool"]
-        different += (
-            [] if fusing.same(unpool(gradient, found, which, y.shape), before) else ["unpool"]
-        )
+        different += [] if same(found, pooled) else ["bias_relu_pool"]
+        different += [] if same(unpool(gradient, found, which, y.shape), before) else ["unpool"]
     both = torch.ops.aten.threshold_backward(after + y, after, 0)
-    different += [] if fusing.same(add_mask(after, y, after), both) else ["add_mask"]
+    different += [] if same(add_mask(after, y, after), both) else ["add_mask"]
     return different
