@@ -1,8 +1,10 @@
 """A network small enough for float64 oracles, and pictures for it."""
 
 import os
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import NoReturn
 
 import pytest
 import torch
@@ -69,3 +71,11 @@ def as_many_threads() -> Iterator[None]:
 @pytest.fixture
 def tiny_vgg() -> VGG:
     return make_tiny_vgg()
+
+
+def ctrl_c_amid_waiting() -> NoReturn:
+    """What `threading.Condition.wait` makes of Ctrl-C when it has just let go of its lock."""
+    lock = threading.Lock()
+    with lock:
+        lock.release()
+        raise KeyboardInterrupt

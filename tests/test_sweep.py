@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from conftest import ctrl_c_amid_waiting
 from PIL import Image
 from test_cli import refused, save_pocket
 from torch import Tensor
@@ -345,6 +346,23 @@ def test_interrupted_and_resumed(where: str, address: str, tmp_path: Path) -> No
     assert main([*words, "--evaluations", "2", "3", *there]) == 0
     assert before.items() <= stamps(tmp_path).items() and len(before) == 12
     assert len(list(tmp_path.glob("*.json"))) == 12
+
+
+def test_an_interruption_amid_waiting_is_one(address: str, tmp_path: Path) -> None:
+    how = {"vary": {"seed": range(3)}, "start": "noise", "scheduler": address, **SMALL}
+    stop = {"on_picture": lambda painted: ctrl_c_amid_waiting()}
+    swept = st.sweep("coffee", "coins", tmp_path, **how, **stop)
+    assert swept.interrupted and swept.fresh == 1
+    assert st.sweep("coffee", "coins", tmp_path, **how).fresh == 2
+
+
+def test_an_error_in_on_picture_is_not_swallowed(address: str, tmp_path: Path) -> None:
+    def fail(painted: Painted) -> None:
+        raise RuntimeError("of the caller's")
+
+    how = {"scheduler": address, "on_picture": fail, **SMALL}
+    with pytest.raises(RuntimeError, match="of the caller's"):
+        st.sweep("coffee", "coins", tmp_path, **how)
 
 
 def test_a_scheduler_that_is_gone_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_tiny_vgg, random_pictures
+from conftest import ctrl_c_amid_waiting, make_tiny_vgg, random_pictures
 from PIL import Image
 
 import styletutor as st
@@ -153,12 +153,14 @@ def test_pictures_by_name_and_path(tiny_vgg: VGG, tmp_path: Path, art: torch.Ten
     torch.testing.assert_close(saved, result.image, rtol=0, atol=0.5 / 255 + 1e-6)
 
 
-@pytest.mark.parametrize("trouble", [KeyboardInterrupt, Stop])
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, Stop, "amid waiting"])
 def test_interrupting_gives_the_best_so_far(
-    trouble: type[BaseException], tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
+    trouble: type[BaseException] | str, tiny_vgg: VGG, photo: torch.Tensor, art: torch.Tensor
 ) -> None:
     def on_step(step: Step) -> None:
-        if step.evaluation == 7:
+        if step.evaluation == 7 and trouble == "amid waiting":
+            ctrl_c_amid_waiting()
+        elif step.evaluation == 7:
             raise trouble
 
     exact = SMALL | {"precision": "exact"}

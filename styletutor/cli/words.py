@@ -18,7 +18,7 @@ from styletutor.machine import is_out_of_memory
 from styletutor.network.vgg import POOLINGS
 from styletutor.network.weights import WEIGHT_NAMES
 from styletutor.pictures.colours import COLOURS
-from styletutor.runs.checkpoints import ending_like_ctrl_c
+from styletutor.runs.checkpoints import ending_like_ctrl_c, is_interrupt
 
 # What stands for a value in the help says of what type it is; all others are words.
 TYPES = {"N": int, **dict.fromkeys("ERWX", float)}
@@ -52,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read a table has gone
         silence(sys.stdout)
         return 0
-    except (RuntimeError, MemoryError) as error:
+    except (KeyboardInterrupt, RuntimeError, MemoryError) as error:
+        if is_interrupt(error):
+            say("styletutor: interrupted before there was anything to save", error=True)
+            return 130
         if not is_out_of_memory(error):
             raise
         say("styletutor: error: out of memory; use a smaller --size", error=True)
@@ -60,9 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         say(f"styletutor: error: {error}", error=True)
         return 2
-    except KeyboardInterrupt:
-        say("styletutor: interrupted before there was anything to save", error=True)
-        return 130
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -174,6 +174,16 @@ def without_interrupts(wanted: bool = True) -> Iterator[None]:
             before[came[0][0]](*came[0])
 
 
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or what became of it.
+
+    In the midst of waiting for another thread, Python's own locks answer it with a RuntimeError.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 @contextmanager
 def ending_like_ctrl_c() -> Iterator[None]:
     """A program that is asked to end, or whose terminal is closed, saves what it has first."""

@@ -22,7 +22,7 @@ from styletutor.loss.objective import Objective
 from styletutor.loss.parts import TERMS
 from styletutor.machine import is_out_of_memory, warn
 from styletutor.pictures.images import pixels_sha256, resample
-from styletutor.runs.checkpoints import DAMAGED, Checkpoint, without_interrupts
+from styletutor.runs.checkpoints import DAMAGED, Checkpoint, is_interrupt, without_interrupts
 from styletutor.runs.frames import Frame, can_go_on, check_same_run
 from styletutor.runs.result import Result
 
@@ -111,7 +111,7 @@ def solve(
                     _keep(checkpoint.keep, step)
         except (KeyboardInterrupt, Stop, MemoryError, RuntimeError) as reason:
             exhausted = is_out_of_memory(reason)
-            if last is None or not (exhausted or isinstance(reason, KeyboardInterrupt | Stop)):
+            if last is None or not (exhausted or isinstance(reason, Stop) or is_interrupt(reason)):
                 raise
             interrupted = last.evaluation < last.evaluations
             if exhausted:

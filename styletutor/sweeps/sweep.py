@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from styletutor.network.weights import load_vgg
 from styletutor.pictures.images import is_whole
 from styletutor.pictures.writing import PathLike
-from styletutor.runs.checkpoints import without_interrupts
+from styletutor.runs.checkpoints import is_interrupt, without_interrupts
 from styletutor.runs.inputs import Picture
 from styletutor.sweeps.crew import check_installed, hired
 from styletutor.sweeps.folder import Folder, Painted, make_key, make_name
@@ -142,7 +142,9 @@ def sweep(
                 for job, painting in crew.paint(orders):
                     keep(job, painting)
                     bar.update()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if not is_interrupt(error):
+            raise
         interrupted = True
     from styletutor.sweeps.sheet import save_sheets  # which needs matplotlib
 
