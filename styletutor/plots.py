@@ -130,7 +130,8 @@ def strongest_channels(features: Tensor, count: int) -> list[int]:
 def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
     """Gram matrices (1, C, C) as heat maps, viridis, on a scale of roots that all of them share.
 
-    The marks at their sides are at the four channels with the largest entries on the diagonal.
+    The marks at their sides are at the channels with the four largest entries on the diagonal,
+    but for those too near to a larger one's to be read.
     """
     sheet = _sheet(4.8 * len(grams), 4.2 + 0.3 * bool(title), title)
     top = max(float(gram.max()) for gram in grams.values())
@@ -138,9 +139,9 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
     for place, (caption, gram) in enumerate(grams.items(), start=1):
         axes = sheet.add_subplot(1, len(grams), place)
         shown = axes.imshow(gram[0].detach().cpu().numpy(), **how)
-        strongest = gram[0].diagonal().topk(min(4, len(gram[0]))).indices.tolist()
-        axes.set_xticks(strongest)
-        axes.set_yticks(strongest)
+        marked = _marked(gram[0].diagonal())
+        axes.set_xticks(marked)
+        axes.set_yticks(marked)
         axes.set_title(caption, fontsize=10)
         axes.set_xlabel("channel")
         axes.set_ylabel("channel" if place == 1 else "")
@@ -149,12 +150,20 @@ def gram_heatmap(grams: Mapping[str, Tensor], title: str = "") -> Sheet:
     return sheet
 
 
+def _marked(diagonal: Tensor) -> list[int]:
+    marked: list[int] = []
+    for channel in diagonal.topk(min(4, len(diagonal))).indices.tolist():
+        if all(abs(channel - other) > len(diagonal) / 20 for other in marked):
+            marked.append(channel)
+    return marked
+
+
 def loss_curves(result: Result) -> Sheet:
     """Weighted losses against evaluations on a logarithmic scale: by term, and by layer.
 
-    Where a coarse-to-fine descent goes on at a larger size, there is a dotted line.
+    A loss of one layer alone is one curve. Where a coarse-to-fine descent goes on at a larger size,
+    there is a dotted line.
     """
-    sheet = _sheet(10, 3.6, made_by(result))
     evaluations = [row["evaluation"] for row in result.history]
     names = [name for row in result.history for name in row]
     terms = [name for name in dict.fromkeys(names) if name not in ("evaluation", "size", "parts")]
@@ -163,8 +172,11 @@ def loss_curves(result: Result) -> Sheet:
         ("by term", terms, lambda row, name: row.get(name)),
         ("by layer", parts, lambda row, name: row["parts"].get(name)),
     ]
+    if len(parts) == 1:
+        rows = rows[1:]
+    sheet = _sheet(10, 3.6, made_by(result))
     for place, (caption, names, read) in enumerate(rows, start=1):
-        axes = sheet.add_subplot(1, 2, place)
+        axes = sheet.add_subplot(1, len(rows), place)
         colours = colormaps["viridis"](torch.linspace(0, 0.85, len(names)).numpy())
         for name, colour, style in zip(names, colours, cycle(LINE_STYLES), strict=False):
             # Zero has no place on a logarithmic scale, and a term may come and go with its weight.
@@ -180,7 +192,8 @@ def loss_curves(result: Result) -> Sheet:
         axes.set_title(caption, fontsize=10)
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
-    sheet.alt = "weighted losses against evaluations, by term and by layer, on a logarithmic scale"
+    how = " and ".join(caption for caption, *_ in rows)
+    sheet.alt = f"weighted losses against evaluations, {how}, on a logarithmic scale"
     return sheet
 
 

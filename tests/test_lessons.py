@@ -1246,8 +1246,10 @@ def test_a_report_says_what_passed_and_at_which_try(
 
 
 def test_the_diagnosis_of_an_exhibit_waits_behind_a_click() -> None:
-    shown = lessons.check_batch_gram(one_matrix)._repr_html_()
+    verdict = lessons.check_batch_gram(one_matrix)
+    shown = verdict._repr_html_()
     assert shown.index("<summary>Something is wrong") < shown.index("mixes the pictures")
+    assert "mixes" not in repr(verdict) and "mixes" in verdict.words
     assert "<details>" not in lessons.check_gram(one_matrix)._repr_html_()
     assert "<details>" not in lessons.check_batch_gram(lessons.check_gram.spec)._repr_html_()
 

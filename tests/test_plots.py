@@ -89,6 +89,20 @@ def test_loss_curves_of_a_term_that_comes_and_goes() -> None:
     assert axes.get_yscale() == "log"
 
 
+def test_a_loss_of_one_layer_is_one_curve() -> None:
+    how = {"vgg": make_tiny_vgg(), "evaluations": 3, "progress": False}
+    (axes,) = plots.loss_curves(st.reconstruct_content(PHOTO, "relu2_1", **how)).axes
+    assert [line.get_label() for line in axes.lines] == ["content relu2_1"]
+
+
+def test_marks_of_a_heatmap_do_not_run_together() -> None:
+    gram = torch.zeros(1, 40, 40)
+    for channel, strength in {10: 4.0, 11: 3.0, 30: 2.0, 39: 1.0}.items():
+        gram[0, channel, channel] = strength
+    axes = plots.gram_heatmap({"art": gram}).axes[0]
+    assert list(axes.get_xticks()) == list(axes.get_yticks()) == [10, 30, 39]
+
+
 def test_gram_heatmap(tiny_vgg: VGG) -> None:
     gram = st.gram_matrix(tiny_vgg(PHOTO, "relu2_1")["relu2_1"])
     assert np.array_equal(shown(plots.gram_heatmap({"photo": gram}))[0], gram[0].numpy())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -15,7 +14,7 @@ from torch import Tensor
 from styletutor.descent.optimiser import Optimiser
 from styletutor.loss.needs import Needs
 from styletutor.loss.objective import Objective
-from styletutor.machine import full_float32
+from styletutor.machine import full_float32, warn
 from styletutor.network.vgg import VGG
 
 _one_recording = threading.Lock()  # CUDA allows one at a time in a process
@@ -183,7 +182,7 @@ class Engine:
         except RuntimeError as error:
             self.recordable = Engine.records = False
             reason = str(error).splitlines()[0]
-            warnings.warn(f"no CUDA graph ({reason}); going on without, slower", stacklevel=2)
+            warn(f"no CUDA graph ({reason}); going on without, slower", stacklevel=2)
         finally:
             # A recording that CUDA has broken off leaves this thread on the stream of it.
             torch.cuda.set_stream(before)

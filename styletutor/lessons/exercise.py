@@ -35,7 +35,7 @@ MARKS = {True: ("✓", "#1b7837"), False: ("✗", "#c0392b"), None: ("○", "#66
 class Verdict:
     """What a check says. `right` is None for an exercise that is not finished.
 
-    A notebook shows a `riddle` as a bare ✗, and the words after a click.
+    A `riddle` is shown as a bare ✗, and the words after a click or as `.words`.
     """
 
     name: str
@@ -44,7 +44,9 @@ class Verdict:
     riddle: bool = False
 
     def __repr__(self) -> str:
-        return f"{MARKS[self.right][0]} {self.name}: {self.words}"
+        told = not (self.riddle and self.right is False)
+        words = self.words if told else "something is wrong. What? (`.words` says it)"
+        return f"{MARKS[self.right][0]} {self.name}: {words}"
 
     def _repr_html_(self) -> str:
         mark, colour = MARKS[self.right]
