@@ -167,7 +167,8 @@ def zeros_on_disk(*shape: int, dtype: torch.dtype) -> torch.Tensor:
     if needed > free:
         raise OSError(
             f"{folder} has {free / GIB:.1f} GiB free, but {needed / GIB:.1f} are needed for what "
-            "does not fit into memory; make room, set TMPDIR to another folder, or take Adam"
+            "does not fit into memory; make room, set TMPDIR to another folder, or take a smaller "
+            "size"
         )
     with tempfile.TemporaryFile() as file:
         file.truncate(needed)

@@ -236,6 +236,25 @@ def test_lbfgs_on_disk_goes_the_same_way() -> None:
     torch.testing.assert_close(x, torch.full_like(x, 0.3), rtol=0, atol=1e-2)
 
 
+def test_large_features_are_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way is the same to the bit, and what is forecast is less by just these."""
+    vgg, photo = st.load_vgg("pocket", device="cpu"), random_pictures(1, 96, 120)
+    how = {"vgg": vgg, "evaluations": 3, "tile": 48, "precision": "exact"}
+    features = features_by_tiles(vgg, photo, ["relu4_2"], 48)["relu4_2"]
+    images, needed = [], []
+    for large in (2 * features.nbytes, features.nbytes):
+        monkeypatch.setattr("styletutor.network.tiles.LARGE", large)
+        images.append(st.transfer(photo, photo.flip(3), **how).image)
+        needed.append(forecast.predict(vgg, (96, 120), ["relu4_2"], room=forecast.Room(48)))
+    assert torch.equal(*images)
+    assert needed[0] - needed[1] == features.nbytes * 5 // 3  # as all small ones are counted
+    again = features_by_tiles(vgg, photo, ["relu4_2"], 48)["relu4_2"]
+    assert again.is_contiguous(memory_format=torch.channels_last) and torch.equal(again, features)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage())
+    with pytest.raises(OSError, match="set TMPDIR"):
+        st.transfer(photo, photo.flip(3), **how)
+
+
 def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -9,7 +9,7 @@ from functools import partial
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
 from styletutor.network import fused
-from styletutor.network.tiles import largest_seen, smallest_tile
+from styletutor.network.tiles import in_a_file, largest_seen, smallest_tile
 from styletutor.network.vgg import VGG, in_one
 from styletutor.pictures.images import is_whole
 
@@ -64,7 +64,7 @@ def predict(
     copies = sum(p.numel() for p in vgg.convolutions.parameters()) * FLOAT
     descent = (
         (_history(optimiser, room) + PICTURES) * picture
-        + _targets(vgg, size, content_layers, style_layers)
+        + _targets(vgg, size, content_layers, style_layers, room)
         + _evaluation(vgg, seen, content_layers, style_layers, counts, regions)
         + (copies if precision == "fast" else 0)
     )
@@ -89,12 +89,15 @@ def _targets(
     size: Sequence[int],
     content_layers: Collection[str],
     style_layers: Collection[str],
+    room: Room,
 ) -> int:
-    """Bytes of what is aimed at."""
+    """Bytes of what is aimed at, but for features that are in a file."""
     content, style = (
         [vgg.layer(name) for name in names] for names in (content_layers, style_layers)
     )
     values = [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in content]
+    if room.tile is not None:
+        values = [each for each in values if not in_a_file(each * FLOAT, vgg.device)]
     values += [row.channels**2 for row in style]
     return sum(_bytes(vgg, each) for each in values)
 

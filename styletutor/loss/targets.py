@@ -54,7 +54,8 @@ class Targets:
         self.factors: dict[str, Tensor] = {}
         self._constants: dict[str, Tensor] = {}
         for layer, target in self.content.items():
-            factor = self._factor(units.content, CONTENT_UNITS, layer, _squares(target.flatten(1)))
+            squares = torch.linalg.vector_norm(target, dim=(1, 2, 3)).square()  # makes no copy
+            factor = self._factor(units.content, CONTENT_UNITS, layer, squares)
             self.factors[f"content {layer}"] = factor
         measured = [self._measure_style(style, style_layers, tile) for style in styles]
         self.masks = None if masks is None else [mask.to(vgg.mean) for mask in masks]

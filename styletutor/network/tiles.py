@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
@@ -10,9 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from styletutor.machine import zeros_on_disk
 from styletutor.network.layers import Layer
 from styletutor.network.vgg import VGG
 
+LARGE = 2**30  # bytes: on a CPU a layer's features are in a file from here on, if there are tiles
 SMALLEST_TILE = 2  # positions of the deepest layer: with fewer, a tile is hardly more than its edge
 
 
@@ -95,7 +98,11 @@ def smallest_tile(vgg: VGG, layers: Iterable[str]) -> int:
 def features_by_tiles(
     vgg: VGG, images: Tensor, layers: Sequence[str], tile: int | None
 ) -> dict[str, Tensor]:
-    """`vgg(images, layers)`, tile by tile: no more than one tile's features beside the result."""
+    """`vgg(images, layers)`, tile by tile: no more than one tile's features beside the result.
+
+    What is large (`in_a_file`) is in a file, which goes when the tensor does; OSError if the disk
+    has too little room for it.
+    """
     tiles = cut(vgg, images.shape[2:], layers, tile)
     if len(tiles) == 1:
         return vgg(images, layers)
@@ -104,11 +111,17 @@ def features_by_tiles(
         for name, features in vgg(each.seen(images).to(vgg.device), layers).items():
             row = vgg.layer(name)
             if name not in whole:
-                grid = vgg.grid(name, images.shape[2:])
-                made = features.new_empty(len(images), row.channels, *grid, device=images.device)
-                whole[name] = made.contiguous(memory_format=torch.channels_last)
+                shape = len(images), *vgg.grid(name, images.shape[2:]), row.channels
+                filed = in_a_file(prod(shape) * features.itemsize, images.device)
+                make = zeros_on_disk if filed else partial(torch.empty, device=images.device)
+                whole[name] = make(*shape, dtype=features.dtype).permute(0, 3, 1, 2)
             each.of(row, whole[name]).copy_(each.own(row, features))
     return whole
+
+
+def in_a_file(size: int, device: torch.device) -> bool:
+    """Are a layer's features of a whole picture, so many bytes, kept in a file?"""
+    return size >= LARGE and device.type == "cpu"
 
 
 def _spans(
