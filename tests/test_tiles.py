@@ -248,6 +248,8 @@ def test_large_features_are_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
         needed.append(forecast.predict(vgg, (96, 120), ["relu4_2"], room=forecast.Room(48)))
     assert torch.equal(*images)
     assert needed[0] - needed[1] == features.nbytes * 5 // 3  # as all small ones are counted
+    whole = forecast.Room(), forecast.Room(128)  # one tile, too, is in memory
+    assert len({forecast.predict(vgg, (96, 120), ["relu4_2"], room=room) for room in whole}) == 1
     again = features_by_tiles(vgg, photo, ["relu4_2"], 48)["relu4_2"]
     assert again.is_contiguous(memory_format=torch.channels_last) and torch.equal(again, features)
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage())

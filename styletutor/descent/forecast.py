@@ -9,7 +9,7 @@ from functools import partial
 from styletutor.descent.lbfgs import LBFGS
 from styletutor.machine import GIB, free_bytes
 from styletutor.network import fused
-from styletutor.network.tiles import in_a_file, largest_seen, smallest_tile
+from styletutor.network.tiles import in_a_file, is_cut, largest_seen, smallest_tile
 from styletutor.network.vgg import VGG, in_one
 from styletutor.pictures.images import is_whole
 
@@ -96,7 +96,7 @@ def _targets(
         [vgg.layer(name) for name in names] for names in (content_layers, style_layers)
     )
     values = [row.channels * (size[0] // row.stride) * (size[1] // row.stride) for row in content]
-    if room.tile is not None:
+    if content and is_cut(vgg, size, content_layers, room.tile):
         values = [each for each in values if not in_a_file(each * FLOAT, vgg.device)]
     values += [row.channels**2 for row in style]
     return sum(_bytes(vgg, each) for each in values)

@@ -43,16 +43,19 @@ class Verdict:
     words: str
     riddle: bool = False
 
+    @property
+    def _withheld(self) -> bool:
+        return self.riddle and self.right is False
+
     def __repr__(self) -> str:
-        told = not (self.riddle and self.right is False)
-        words = self.words if told else "something is wrong. What? (`.words` says it)"
+        words = "something is wrong. What? (`.words` says it)" if self._withheld else self.words
         return f"{MARKS[self.right][0]} {self.name}: {words}"
 
     def _repr_html_(self) -> str:
         mark, colour = MARKS[self.right]
         style = f"border-left: 4px solid {colour}; padding: 4px 10px; margin: 2px 0"
         words = html.escape(self.words).replace("\n", "<br>")
-        if self.riddle and self.right is False:
+        if self._withheld:
             words = f"<details><summary>Something is wrong. What?</summary>{words}</details>"
         return (
             f'<div style="{style}" role="status"><b style="color: {colour}">{mark}</b> '

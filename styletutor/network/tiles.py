@@ -89,6 +89,11 @@ def largest_seen(
     return max(span.high - span.low for span in rows), max(s.high - s.low for s in columns)
 
 
+def is_cut(vgg: VGG, size: Sequence[int], layers: Iterable[str], tile: int | None) -> bool:
+    """Is it more than one tile?"""
+    return any(len(spans) > 1 for spans in _spans(vgg, size, layers, tile))
+
+
 def smallest_tile(vgg: VGG, layers: Iterable[str]) -> int:
     """The smallest tile, in pixels, that is worth its edge."""
     return SMALLEST_TILE * vgg.deepest(layers).stride
