@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import torch
 from PIL import Image
 from torch import Tensor
@@ -47,21 +48,26 @@ def resample(image: Tensor, size: Sequence[int], shrink: int = 1) -> Tensor:
 
 
 def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
-    """Save one picture, (1, 3, H, W) or (3, H, W), clamped to [0, 1] and rounded to 8 bits.
+    """Save one picture, (1, 3, H, W) or (3, H, W), clamped to [0, 1] and rounded.
 
-    The suffix chooses the format; `quality` (1 to 100) matters for JPEG and WebP only.
+    The suffix chooses the format: TIFF has 16 bits a channel, the others have 8. `quality`
+    (1 to 100) matters for JPEG and WebP only.
     The file appears whole or not at all: an old one survives until the new one is complete.
     Raises ValueError for a bad picture or suffix, and otherwise as `check_writable`.
     """
     kind = _kind(path)
     options = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"quality": quality}}
     data = io.BytesIO()
-    picture = Image.fromarray(to_uint8(image))
+    pixels = _rounded(image, torch.uint16) if kind == "TIFF" else to_uint8(image)
     try:
-        picture.save(data, format=kind, **options.get(kind, {}))
+        if kind == "TIFF":  # Pillow has no colour picture of 16 bits
+            tifffile.imwrite(data, pixels, photometric="rgb", metadata=None, software=False)
+        else:
+            Image.fromarray(pixels).save(data, format=kind, **options.get(kind, {}))
     except Exception as error:  # each encoder has its own limits and its own way to say so
+        height, width = pixels.shape[:2]
         raise ValueError(
-            f"cannot save {picture.width} x {picture.height} pixels as {kind} ({error}); use .png"
+            f"cannot save {width} x {height} pixels as {kind} ({error}); use .png"
         ) from None
     write_file(path, data.getvalue())
 
@@ -90,16 +96,22 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
     Raises ValueError for a batch, another shape, whole numbers, or values that are not finite.
     """
+    return _rounded(image, torch.uint8)
+
+
+def _rounded(image: Tensor, kind: torch.dtype) -> np.ndarray:
+    """As `to_uint8`, in all the steps that unsigned numbers of that `kind` have."""
     single = image.ndim == 3 or (image.ndim == 4 and len(image) == 1)
     if not single or image.shape[-3] != 3 or not image.numel() or not image.is_floating_point():
         raise ValueError(
             f"got {tuple(image.shape)} of {image.dtype}, expected one floating-point picture, "
             "(1, 3, H, W) or (3, H, W); from a batch, pick one with image[0]"
         )
-    pixels = image.detach().reshape(image.shape[-3:]).float()
+    pixels = image.detach().reshape(image.shape[-3:]).float().cpu()
     if not pixels.isfinite().all():
         raise ValueError("the picture has NaN or infinite pixels, expected [0, 1]: start afresh")
-    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    steps = pixels.clamp(0, 1).mul_(torch.iinfo(kind).max).round_()  # large pictures: one copy
+    return steps.to(kind).permute(1, 2, 0).numpy()
 
 
 def to_jpeg(image: Tensor) -> bytes:

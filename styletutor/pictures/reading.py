@@ -38,7 +38,7 @@ def read_image(path: PathLike, size: int | None = None, enlarge: bool = False) -
     `size` is the long side in pixels; a smaller picture stays as it is unless `enlarge`.
     The first frame counts, the camera's orientation is applied, and what is transparent
     turns white. Grey values deeper than 8 bits are taken as 16 bit, unless the file says how many
-    they have, or as [0, 1] if floating.
+    they have, or as [0, 1] if floating; of a deeper colour the upper 8 bits count.
 
     Raises FileNotFoundError or IsADirectoryError for a path that is no file, and ValueError for
     a file that is no whole picture, has more than MAX_PIXELS pixels, or for a bad `size`.
