@@ -14,6 +14,7 @@ import torch
 import styletutor as st
 from styletutor import doctor
 from styletutor.cli import main
+from styletutor.cli.words import build_parser
 from styletutor.descent import Step, Stop
 from styletutor.machine import default_device
 from styletutor.pictures import loading
@@ -204,6 +205,22 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture) -> None:
         main([*command, "--help"])
     assert exit_.value.code == 0
     assert "usage: styletutor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("usual", "ours", "value"),
+    [
+        ("--style", "--styles", "coffee"),
+        ("--colors", "--colours", "content"),
+        ("--optimizer", "--optimiser", "adam"),
+    ],
+)
+@pytest.mark.parametrize("command", ["transfer", "sweep"])
+def test_words_of_other_programs(command: str, usual: str, ours: str, value: str) -> None:
+    given = [command, "--output", "a.png", *(["--styles", "chelsea"] if command == "sweep" else [])]
+    parsed = (build_parser().parse_args([*given, word, value]) for word in (usual, ours))
+    first, second = ({**vars(each), "parser": None} for each in parsed)
+    assert first == second != {**vars(build_parser().parse_args(given)), "parser": None}
 
 
 def make_bad_files(folder: Path) -> None:

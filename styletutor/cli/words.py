@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     recipes.add_argument("name", nargs="?", metavar="NAME", help="all that one recipe sets")
     option = _adder(recipes)
     option("--content A", default="astronaut")
-    option("--styles B ...", default=["swirling-strokes"])
+    option("--styles --style B ...", default=["swirling-strokes"])
     option("--size N", default=256)
     _add_network(recipes)
     text = "say what this machine has and what a lesson will cost here"
@@ -156,7 +156,7 @@ def _adder(group: argparse._ActionsContainer) -> Callable[..., None]:
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
     option = _adder(parser.add_argument_group("pictures"))
     option("--content A", "what to paint: a file or a sample")
-    option("--styles B ...", "in whose manner: one or more")
+    option("--styles --style B ...", "in whose manner: one or more")
     text = "a style, or several, for each layer, in place of --styles"
     option("--style-at LAYER=B ...", text, action="extend")
     option("--blend --style-blend-weights W ...", "shares of the styles (default: equal)")
@@ -167,7 +167,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         "of the style (default), of the content (only lightness is painted), or the style gets the "
         "content's before: match (mean and covariance) or histogram"
     )
-    option("--colours", text, choices=COLOURS)
+    option("--colours --colors", text, choices=COLOURS)
     option("--preserve-colors", "as --colours content")
     _add_output(option)
     option("--width N", "make the content N pixels wide")
@@ -194,7 +194,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     else:
         option("--content A ...", "what to paint: files or samples")
         option("--content-folder FOLDER", "all pictures in it")
-    option("--styles B ...", "in whose manner, one after another", required=True)
+    option("--styles --style B ...", "in whose manner, one after another", required=True)
     kept = "; what lies there already is not painted again"
     made = "page and pictures" if page else "pictures, reports and contact sheet"
     option("--output FOLDER", f"where to save {made}{kept}", required=True)
@@ -209,12 +209,12 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         option(f"{words} L ...", "varied if given more than once", action="append")
     for name in ("--content-weight", "--style-weight", "--tv-weight", "--style-scale"):
         option(f"{name} W ...")
-    option("--colours C ...", choices=COLOURS)
+    option("--colours --colors C ...", choices=COLOURS)
     option("--pooling P ...", choices=POOLINGS)
     option("--start --initial S ...", f"{' or '.join(STARTS)}, or a picture")
     option("--noise-blend W ...", "share of noise in the start")
     option("--evaluations --iterations N ...", "forward and backward passes")
-    option("--optimiser O ...", choices=OPTIMISERS)
+    option("--optimiser --optimizer O ...", choices=OPTIMISERS)
     option("--learning-rate R ...", "for adam only, in the recipe's units of pixels")
     option("--seed N ...", "of the noise")
     option("--precision P ...", choices=PRECISIONS)
@@ -251,7 +251,7 @@ def _add_descent(parser: argparse.ArgumentParser, option: Callable[..., None]) -
         option("--noise-blend --initial-noiseblend W", "share of noise in the start")
     option = _adder(parser.add_argument_group("descent"))
     option("--evaluations --iterations N", "forward and backward passes")
-    option("--optimiser", choices=OPTIMISERS)
+    option("--optimiser --optimizer", choices=OPTIMISERS)
     option("--learning-rate R", "for adam only, in the recipe's units of pixels")
     for name in ("--beta1", "--beta2", "--epsilon") if transfer else ():
         option(f"{name} X", "for adam only")
