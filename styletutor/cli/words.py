@@ -258,7 +258,7 @@ def _add_descent(parser: argparse.ArgumentParser, option: Callable[..., None]) -
     option("--seed N", "of the noise")
     option("--precision", "fast: mostly in bfloat16", choices=PRECISIONS)
     option("--tile N", "look at N pixels a side at a time (default: all, or what fits in memory)")
-    text = "begin with a small picture (default: large ones from noise do)"
+    text = "begin small (default, but in published recipes: from noise, and when large)"
     option("--coarse-to-fine", text, action=argparse.BooleanOptionalAction)
     if transfer:
         option("--workers N", "processes that look at the tiles of a large picture")

@@ -44,10 +44,11 @@ class Method:
     or its new ones, is not used in an exact step and allowed again after it.
 
     With `coarse_to_fine` a descent begins with smaller pictures, of half the size for each step
-    down as long as the shorter side has 64 pixels; half of an equal share of the evaluations goes
-    to each coarse size, the rest to the full one. All pictures of the objective shrink alike, so
-    that strokes keep their size in the picture. None means: where it wins, which is from noise and
-    for large pictures. With `on_disk` L-BFGS has what it remembers in a file (CPU only).
+    down as long as the shorter side has 64 pixels. Up to 1024 pixels half of an equal share of the
+    evaluations goes to each coarse size, the rest to the full one (`stages.plan_stages`). All
+    pictures of the objective shrink alike, so that strokes keep their size in the picture. None
+    means: where it wins, which is from noise and for large pictures. With `on_disk` L-BFGS has what
+    it remembers in a file (CPU only).
 
     Raises ValueError for what cannot be followed.
     """

@@ -93,8 +93,9 @@ def transfer(
     `evaluations` (the budget in forward and backward passes; 200 for ours); arguments that are not
     None replace what it says, in its own units. `start` is "content", "noise" or a picture, of
     which a share `noise_blend` is noise. `learning_rate`, `beta1`, `beta2` and `epsilon` count for
-    Adam only. `precision` and `coarse_to_fine` are explained at `method.Method`; by default both
-    are chosen by device, start and size, and what was chosen is in `result.settings`. So is `tile`:
+    Adam only. `precision` and `coarse_to_fine` are explained at `method.Method`; by default the
+    first is chosen by the device, and the second by our recipe from start and size, by others never
+    (crowsonkb: always). What was chosen is in `result.settings`. So is `tile`:
     pictures that do not fit into memory whole are looked at in tiles of about so many pixels a
     side, with the same result up to rounding (`loss.pieces`); a number asks for it. Tiles can be
     looked at by other processes and machines, a `crew`.
