@@ -125,7 +125,11 @@ def main() -> int:
         more = process.memory_info().rss - before
     slowest, count = max(soak.answers), len(soak.answers)
     print(f"{soak.counts}; at most {most} kernels at once, {'all' if gone else 'NOT all'} gone")
-    print(f"{count} answers, the slowest after {slowest:.2f} s; memory {more / 1e6:+.0f} MB")
+    late = sum(answer > ANSWER for answer in soak.answers)
+    print(
+        f"{count} answers, {late} after more than {ANSWER:g} s, the slowest after {slowest:.2f} s"
+    )
+    print(f"memory {more / 1e6:+.0f} MB")
     return int(not gone or slowest > ANSWER or more > GROWTH)
 
 
