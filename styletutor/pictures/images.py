@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tifffile
 import torch
 from PIL import Image
 from torch import Tensor
@@ -58,9 +57,11 @@ def save_image(image: Tensor, path: PathLike, quality: int = 95) -> None:
     kind = _kind(path)
     options = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"quality": quality}}
     data = io.BytesIO()
-    pixels = _rounded(image, torch.uint16) if kind == "TIFF" else to_uint8(image)
+    pixels = _rounded(image.cpu(), torch.uint16) if kind == "TIFF" else to_uint8(image)
     try:
         if kind == "TIFF":  # Pillow has no colour picture of 16 bits
+            import tifffile  # a quarter of a second that few need
+
             tifffile.imwrite(data, pixels, photometric="rgb", metadata=None, software=False)
         else:
             Image.fromarray(pixels).save(data, format=kind, **options.get(kind, {}))
@@ -107,11 +108,11 @@ def _rounded(image: Tensor, kind: torch.dtype) -> np.ndarray:
             f"got {tuple(image.shape)} of {image.dtype}, expected one floating-point picture, "
             "(1, 3, H, W) or (3, H, W); from a batch, pick one with image[0]"
         )
-    pixels = image.detach().reshape(image.shape[-3:]).float().cpu()
+    pixels = image.detach().reshape(image.shape[-3:]).float()
     if not pixels.isfinite().all():
         raise ValueError("the picture has NaN or infinite pixels, expected [0, 1]: start afresh")
     steps = pixels.clamp(0, 1).mul_(torch.iinfo(kind).max).round_()  # large pictures: one copy
-    return steps.to(kind).permute(1, 2, 0).numpy()
+    return steps.to(kind).permute(1, 2, 0).cpu().numpy()
 
 
 def to_jpeg(image: Tensor) -> bytes:
